@@ -1,0 +1,113 @@
+package crm
+
+import (
+	"encoding/base32"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// An ID is a UUIDv7: 16 bytes that sort by the time they were made. P gives it a kind, so that a
+// record's id is never accepted where a contact's belongs, neither by the compiler nor at the door.
+type ID[P prefixer] [16]byte
+
+type prefixer interface{ prefix() string }
+
+type (
+	accountPrefix   struct{}
+	contactPrefix   struct{}
+	runPrefix       struct{}
+	operationPrefix struct{}
+	itemPrefix      struct{}
+)
+
+func (accountPrefix) prefix() string   { return "acc" }
+func (contactPrefix) prefix() string   { return "con" }
+func (runPrefix) prefix() string       { return "run" }
+func (operationPrefix) prefix() string { return "blk" }
+func (itemPrefix) prefix() string      { return "itm" }
+
+// The kinds of id.
+type (
+	AccountID   = ID[accountPrefix]   // acc_…
+	ContactID   = ID[contactPrefix]   // con_…
+	RunID       = ID[runPrefix]       // run_…
+	OperationID = ID[operationPrefix] // blk_…
+	// ItemID names a record, a list, a campaign, a company or an opportunity: itm_…
+	ItemID = ID[itemPrefix]
+)
+
+// idText is Crockford's alphabet in lower case: no i, l, o or u, so an id survives being read aloud.
+var idText = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
+
+// NewID makes an id from an instant and ten bytes of rnd. The caller makes ids, so that trying a
+// request again names the same thing again.
+func NewID[P prefixer](now Nanos, rnd io.Reader) (ID[P], error) {
+	var id ID[P]
+	if _, err := io.ReadFull(rnd, id[6:]); err != nil {
+		return id, fmt.Errorf("make an id: %w", err)
+	}
+	ms := uint64(now) / 1e6
+	for i := range 6 {
+		id[i] = byte(ms >> (8 * (5 - i)))
+	}
+	id[6] = id[6]&0x0f | 0x70 // version 7
+	id[8] = id[8]&0x3f | 0x80 // the variant of RFC 9562
+	return id, nil
+}
+
+// ParseID reads what String wrote. An id of another kind is an error that names both kinds.
+func ParseID[P prefixer](s string) (ID[P], error) {
+	var id ID[P]
+	var p P
+	kind, text, ok := strings.Cut(strings.TrimSpace(s), "_")
+	if !ok || kind != p.prefix() {
+		return id, &Error{Op: "read an id", Code: CodeInvalid,
+			Err:  fmt.Errorf("%q is not an id of the kind %s_…", clip(s), p.prefix()),
+			Hint: "ids look like " + ID[P]{}.String()}
+	}
+	raw, err := idText.DecodeString(strings.ToLower(text))
+	if err != nil || len(raw) != len(id) {
+		return id, &Error{Op: "read an id", Code: CodeInvalid,
+			Err:  fmt.Errorf("%q has %d characters after %s_ that are not an id", clip(s), len(text), kind),
+			Hint: "copy the whole id: 26 characters after the underscore"}
+	}
+	copy(id[:], raw)
+	return id, nil
+}
+
+// String shows the id with the prefix of its kind.
+func (id ID[P]) String() string {
+	var p P
+	return p.prefix() + "_" + idText.EncodeToString(id[:])
+}
+
+// IsZero says whether the id was never set.
+func (id ID[P]) IsZero() bool { return id == ID[P]{} }
+
+// MarshalText is String, so that JSON shows ids as people do; a zero id is empty.
+func (id ID[P]) MarshalText() ([]byte, error) {
+	if id.IsZero() {
+		return nil, nil
+	}
+	return []byte(id.String()), nil
+}
+
+// UnmarshalText is ParseID; empty text is the zero id.
+func (id *ID[P]) UnmarshalText(b []byte) error {
+	if len(b) == 0 {
+		*id = ID[P]{}
+		return nil
+	}
+	got, err := ParseID[P](string(b))
+	*id = got
+	return err
+}
+
+// clip keeps a wrong id short in an error; ids are no personal data, but a mistaken argument might be.
+func clip(s string) string {
+	if len(s) > 8 {
+		return s[:8] + "…"
+	}
+	return s
+}

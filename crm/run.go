@@ -1,0 +1,98 @@
+package crm
+
+// RunStatus is where a run is. Suspended is not stored: an unfinished run is suspended while its
+// epoch is not its contact's.
+type RunStatus string
+
+// The statuses of a run.
+const (
+	RunActive    RunStatus = "active" // between steps, or due
+	RunWaiting   RunStatus = "waiting"
+	RunCompleted RunStatus = "completed"
+	RunExited    RunStatus = "exited" // by an exit step; the reason says why
+	RunFailed    RunStatus = "failed"
+	RunCancelled RunStatus = "cancelled"
+	RunSuspended RunStatus = "suspended" // derived, never stored
+)
+
+// Finished says whether the run is over.
+func (s RunStatus) Finished() bool {
+	return s == RunCompleted || s == RunExited || s == RunFailed || s == RunCancelled
+}
+
+// Run is the header of one execution of one workflow revision. State is the engine's own, at most
+// 16 KiB, and holds only ids of other contacts; what steps returned are journal rows.
+type Run struct {
+	ID       RunID     `cbor:"1,keyasint"`
+	Account  AccountID `cbor:"2,keyasint"`
+	Contact  ContactID `cbor:"3,keyasint,omitzero"`
+	Workflow string    `cbor:"4,keyasint"`
+	Revision string    `cbor:"5,keyasint"`
+	Trigger  string    `cbor:"6,keyasint"`
+	Epoch    uint64    `cbor:"7,keyasint,omitempty"` // runnable only while it is the contact's
+	Entitled uint64    `cbor:"8,keyasint,omitempty"` // the revision of the fact that started it
+	Status   RunStatus `cbor:"9,keyasint"`
+	Reason   string    `cbor:"10,keyasint,omitempty"`
+	Step     string    `cbor:"11,keyasint,omitempty"` // the id of the step it stands at
+	Due      Nanos     `cbor:"12,keyasint,omitempty"` // when it goes on; its timer has the same instant
+	// Token goes up at each commit of the run: a result that carries an older one is dropped.
+	Token     uint64   `cbor:"13,keyasint"`
+	Attempt   uint32   `cbor:"14,keyasint,omitempty"` // of the step it stands at, from 1
+	Depth     uint8    `cbor:"15,keyasint,omitempty"`
+	StartedAt Nanos    `cbor:"16,keyasint"`
+	EndedAt   Nanos    `cbor:"17,keyasint,omitempty"`
+	KeyHash   [32]byte `cbor:"18,keyasint"` // of run.key's value
+	State     []byte   `cbor:"19,keyasint,omitempty"`
+}
+
+// StatusFor gives the status as seen beside the contact's life.
+func (r *Run) StatusFor(l Life) RunStatus {
+	if !r.Status.Finished() && !r.Contact.IsZero() && r.Epoch != l.Epoch {
+		return RunSuspended
+	}
+	return r.Status
+}
+
+// TimerKey orders runs by the instant at which they go on.
+type TimerKey struct {
+	Due Nanos
+	Run RunID
+}
+
+// Timer is the row that wakes a run.
+type Timer struct {
+	Due     Nanos     `cbor:"1,keyasint"`
+	Run     RunID     `cbor:"2,keyasint"`
+	Account AccountID `cbor:"3,keyasint"`
+	Contact ContactID `cbor:"4,keyasint,omitzero"`
+}
+
+// Key gives the timer's key.
+func (t *Timer) Key() TimerKey { return TimerKey{t.Due, t.Run} }
+
+// StepKey is the exactly-once key of a step: run, path of step ids, iteration.
+type StepKey struct {
+	Run       RunID
+	Iteration uint32
+	Path      string
+}
+
+// StepRecord is one line of a run's journal.
+type StepRecord struct {
+	Run       RunID     `cbor:"1,keyasint"`
+	Path      string    `cbor:"2,keyasint"`
+	Iteration uint32    `cbor:"3,keyasint,omitempty"`
+	Action    string    `cbor:"4,keyasint,omitempty"`
+	Status    string    `cbor:"5,keyasint"` // intent | done | skipped | failed | superseded | unknown
+	Attempt   uint32    `cbor:"6,keyasint,omitempty"`
+	At        Nanos     `cbor:"7,keyasint"`
+	Code      string    `cbor:"8,keyasint,omitempty"`
+	Message   string    `cbor:"9,keyasint,omitempty"`
+	Plugin    string    `cbor:"10,keyasint,omitempty"` // name@version
+	Output    []byte    `cbor:"11,keyasint,omitempty"` // JSON, sealed in the store
+	Contact   ContactID `cbor:"12,keyasint,omitzero"`
+	Account   AccountID `cbor:"13,keyasint"`
+}
+
+// Key gives the record's key.
+func (s *StepRecord) Key() StepKey { return StepKey{s.Run, s.Iteration, s.Path} }

@@ -1,0 +1,200 @@
+// Package row is the small interface that a storage engine implements: tables of rows by ordered
+// key, scans over contacts, and append-only logs, all inside transactions.
+//
+// It knows no rule of the lifecycle; those live above it, in package store, once for every engine.
+// An engine must never let a reader see half a transaction, never acknowledge what a crash could
+// lose, and never run a function's writes when the function failed.
+package row
+
+import (
+	"context"
+	"errors"
+
+	"github.com/reprieve-run/reprieve/crm"
+)
+
+// Engine is one open store.
+type Engine interface {
+	// View runs fn on a consistent snapshot.
+	View(ctx context.Context, fn func(Tx) error) error
+	// Update runs fn and commits what it wrote, durably, before it returns nil. It may run fn more
+	// than once; an fn that fails or panics has written nothing. Updates are serial.
+	Update(ctx context.Context, fn func(Tx) error) error
+	// Snapshot freezes the contacts that q and keep select as rows of Items under op, in one View and
+	// many short Updates, and gives their number. Rows of an earlier try of the same op are replaced.
+	Snapshot(ctx context.Context, op crm.OperationID, q crm.Query, keep func(*crm.Contact, *crm.Life) bool) (int, error)
+	// Close waits for what was queued and releases the store.
+	Close() error
+}
+
+// Tx is one transaction. Get, Range and ByIdentity see the transaction's own writes; Scan and Next
+// after a write are errors (ErrScanAfterWrite). It is not for use by several goroutines.
+type Tx interface {
+	// Now is the engine's clock; it does not move while the transaction runs.
+	Now() crm.Nanos
+
+	Accounts() Table[crm.AccountID, crm.Account]
+	Contacts() Table[crm.Key, crm.Contact]
+	Lives() Table[crm.Key, crm.Life]
+	Identities() Table[IdentityKey, Identity]
+	Members() Table[MemberKey, Member]
+	Deadlines() Table[crm.DeadlineKey, crm.Deadline]
+	Manifests() Table[crm.EpochKey, crm.Manifest]
+	Receipts() Table[crm.EpochKey, crm.Receipt]
+	Suppressed() Table[crm.SuppressedKey, crm.Suppressed]
+	Records() Table[crm.ItemKey, crm.Record]
+	Links() Table[crm.ItemKey, crm.Link]
+	Objects() Table[crm.ObjectKey, crm.Object]
+	Workflows() Table[NameKey, Workflow]
+	Revisions() Table[NameKey, Revision]
+	Schedules() Table[NameKey, Schedule]
+	Runs() Table[crm.RunID, crm.Run]
+	RunKeys() Table[RunKeyKey, RunKey]
+	Timers() Table[crm.TimerKey, crm.Timer]
+	Steps() Table[crm.StepKey, crm.StepRecord]
+	Items() Table[ItemKey, Item]
+	Counters() Table[NameKey, Counter]
+	Marks() Table[string, Mark]
+
+	// ByIdentity gives the keys of the contacts in Identities under each hash, in any state. In an
+	// Update it locks the hashes where the engine can, also those that nobody carries yet.
+	ByIdentity(ctx context.Context, hashes [][32]byte) (map[[32]byte][]crm.Key, error)
+	// Scan yields the contacts that q asks for, in id order, until yield says false or the budget is
+	// spent; then next is the cursor to go on from, nil at the end. What it yields is the caller's.
+	Scan(ctx context.Context, q crm.Query, yield func(*crm.Contact, *crm.Life) bool) (next []byte, err error)
+
+	// Append adds rows at the end of a log.
+	Append(ctx context.Context, log string, rows [][]byte) error
+	// Next gives up to n rows after a cursor (nil: from the start) and the cursor behind the last.
+	Next(ctx context.Context, log string, after []byte, n int) (rows [][]byte, cursor []byte, err error)
+}
+
+// Change is one write: nil Old inserts, nil New deletes. Both given, they have the same key. Old
+// must be what the table holds, so that an engine can move its indexes without reading again.
+type Change[R any] struct{ Old, New *R }
+
+// Table is one table of a transaction.
+type Table[K comparable, R any] interface {
+	// Get reads many rows at once; a missing one is missing in the map. In an Update it locks them
+	// where the engine can. Rows are the caller's to change.
+	Get(ctx context.Context, keys []K) (map[K]*R, error)
+	// Range gives up to n rows with from <= key < to in key order; n <= 0 means all.
+	Range(ctx context.Context, from, to K, n int) ([]R, error)
+	// Write carries out changes in the order given.
+	Write(ctx context.Context, ch []Change[R]) error
+}
+
+// ErrScanAfterWrite is a mistake of the caller: a scan would not see the transaction's own writes.
+var ErrScanAfterWrite = errors.New("row: scan or log read after a write in the same transaction")
+
+// IdentityKey names one carrier of an identity hash.
+type IdentityKey struct {
+	Hash    [32]byte
+	Contact crm.Key
+}
+
+// Identity is the index row from an identity to a contact; the hash is keyed, so that the index
+// cannot be searched for an address without the store's key.
+type Identity struct {
+	Hash    [32]byte      `cbor:"1,keyasint"`
+	Account crm.AccountID `cbor:"2,keyasint"`
+	Contact crm.ContactID `cbor:"3,keyasint"`
+}
+
+// MemberKey names one member of a list.
+type MemberKey struct {
+	Account crm.AccountID
+	List    crm.ItemID
+	Contact crm.ContactID
+}
+
+// Member is the index row from a list to a contact that is on it, in any state of the contact.
+type Member struct {
+	Account crm.AccountID `cbor:"1,keyasint"`
+	List    crm.ItemID    `cbor:"2,keyasint"`
+	Contact crm.ContactID `cbor:"3,keyasint"`
+}
+
+// NameKey names a row by account and text.
+type NameKey struct {
+	Account crm.AccountID
+	Name    string
+}
+
+// Workflow is the state of a workflow across its revisions.
+type Workflow struct {
+	Account   crm.AccountID `cbor:"1,keyasint"`
+	ID        string        `cbor:"2,keyasint"`
+	Active    string        `cbor:"3,keyasint"` // the revision that new runs start on
+	Paused    bool          `cbor:"4,keyasint,omitempty"`
+	Grants    []string      `cbor:"5,keyasint,omitempty"`
+	AppliedAt crm.Nanos     `cbor:"6,keyasint"`
+	AppliedBy crm.Actor     `cbor:"7,keyasint"`
+}
+
+// Revision is one applied text of a workflow, under the name id@hash.
+type Revision struct {
+	Account crm.AccountID `cbor:"1,keyasint"`
+	Name    string        `cbor:"2,keyasint"`
+	Source  []byte        `cbor:"3,keyasint"`
+	File    string        `cbor:"4,keyasint"`
+}
+
+// Schedule remembers a cron trigger, under the name workflow/trigger, or the sweep.
+type Schedule struct {
+	Account  crm.AccountID   `cbor:"1,keyasint"`
+	Name     string          `cbor:"2,keyasint"`
+	Spec     string          `cbor:"3,keyasint"`           // a changed spec starts anew at its apply
+	LastFire crm.Nanos       `cbor:"4,keyasint"`           // nothing at or before this fires again
+	Firing   crm.Nanos       `cbor:"5,keyasint,omitempty"` // the fire whose selection is being started
+	Op       crm.OperationID `cbor:"6,keyasint,omitzero"`  // the frozen selection of Firing
+	Frozen   bool            `cbor:"7,keyasint,omitempty"`
+	Done     int             `cbor:"8,keyasint,omitempty"`  // items of Op that were looked at
+	Revision string          `cbor:"9,keyasint,omitempty"`  // the workflow revision of Firing
+	Missed   uint32          `cbor:"10,keyasint,omitempty"` // fires that came due while nothing ran, in all
+}
+
+// RunKeyKey names what holds a run key of a workflow.
+type RunKeyKey struct {
+	Account  crm.AccountID
+	Hash     [32]byte
+	Workflow string
+}
+
+// RunKey is the run that holds a key.
+type RunKey struct {
+	Account  crm.AccountID `cbor:"1,keyasint"`
+	Workflow string        `cbor:"2,keyasint"`
+	Hash     [32]byte      `cbor:"3,keyasint"`
+	Run      crm.RunID     `cbor:"4,keyasint"`
+}
+
+// ItemKey names a row of a frozen selection.
+type ItemKey struct {
+	Op      crm.OperationID
+	Contact crm.Key
+}
+
+// Item is a contact of a frozen selection, in the epoch in which it was selected.
+type Item struct {
+	Op      crm.OperationID `cbor:"1,keyasint"`
+	Account crm.AccountID   `cbor:"2,keyasint"`
+	Contact crm.ContactID   `cbor:"3,keyasint"`
+	Epoch   uint64          `cbor:"4,keyasint,omitempty"`
+}
+
+// Counter is a count that is kept rather than counted.
+type Counter struct {
+	Account crm.AccountID `cbor:"1,keyasint"`
+	Name    string        `cbor:"2,keyasint"`
+	N       int64         `cbor:"3,keyasint"`
+}
+
+// Mark is a small fact about the store itself: the dispatcher's cursor, the head of the log, the
+// clock's high-water mark.
+type Mark struct {
+	Name  string    `cbor:"1,keyasint"`
+	Bytes []byte    `cbor:"2,keyasint,omitempty"`
+	At    crm.Nanos `cbor:"3,keyasint,omitempty"`
+	N     uint64    `cbor:"4,keyasint,omitempty"`
+}
