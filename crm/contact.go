@@ -228,6 +228,14 @@ func (c *Contact) HighestRev(facts []Fact) uint64 {
 	return rev
 }
 
+// DropAbsent forgets removed facts whose removal is no newer than the revision quiet: their absence
+// entitles nothing any more.
+func (c *Contact) DropAbsent(quiet uint64) {
+	c.Tags = slices.DeleteFunc(c.Tags, func(t Tag) bool { return t.Absent && t.Rev <= quiet })
+	c.Lists = slices.DeleteFunc(c.Lists, func(m Membership) bool { return m.Absent && m.Rev <= quiet })
+	c.Fields = slices.DeleteFunc(c.Fields, func(f Field) bool { return f.Absent && f.Rev <= quiet })
+}
+
 // NormalIdentity gives the form in which addresses are compared: an e-mail without surrounding
 // space and in lower case (dots and +tags stay: they are part of the address), a phone number as
 // its digits behind a leading +, a foreign id as it is. An empty result identifies nobody.

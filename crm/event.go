@@ -3,8 +3,8 @@ package crm
 // EventKind names what happened, as triggers and logs spell it.
 type EventKind string
 
-// The kinds of event. Those of a life (deleted, restored, purged, held, released) go to the log and
-// to other systems; no workflow can be started by one.
+// The kinds of event. Those of a life (deleted, restored, purged, held, released), of a run and of a
+// workflow go to the log and to other systems; no workflow can be started by one.
 const (
 	ContactCreated      EventKind = "contact.created"
 	ContactTagAdded     EventKind = "contact.tag_added"
@@ -24,6 +24,9 @@ const (
 	ContactPurged   EventKind = "contact.purged"
 	ContactHeld     EventKind = "contact.held"
 	ContactReleased EventKind = "contact.released"
+
+	RunStarted      EventKind = "run.started"
+	WorkflowApplied EventKind = "workflow.applied"
 )
 
 // EventField says what a condition finds under event.NAME for one kind of event.

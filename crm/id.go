@@ -111,3 +111,8 @@ func clip(s string) string {
 	}
 	return s
 }
+
+// AnyKind is the kind of an id that has not been given one yet.
+type AnyKind struct{}
+
+func (AnyKind) prefix() string { return "any" }

@@ -54,6 +54,7 @@ const (
 	VerbDelete  Verb = "contact.delete"
 	VerbRestore Verb = "contact.restore"
 	VerbPurge   Verb = "contact.purge"
+	VerbErase   Verb = "contact.purge:erasure" // a purge at any time
 	VerbHold    Verb = "contact.hold"
 	VerbApply   Verb = "workflow.apply"
 	VerbWrite   Verb = "contact.write" // create, tag, import, records
@@ -85,6 +86,7 @@ func DefaultPolicy() Policy {
 			VerbDelete:  {Admin},
 			VerbRestore: {Admin},
 			VerbPurge:   {Admin},
+			VerbErase:   {Admin},
 			VerbHold:    {Admin},
 			VerbApply:   {Admin},
 			VerbWrite:   {Admin, Operator, Agent},

@@ -15,7 +15,7 @@ const (
 	Campaign      ItemKind = 18 // linked: an enrollment
 	WorkflowRun   ItemKind = 19 // linked: an unfinished run
 	List          ItemKind = 20 // a membership: a fact of the contact, an item in manifests only
-	TagItem       ItemKind = 21 // a tag: likewise
+	FinishedRun   ItemKind = 21 // linked: a run that is over, kept for the contact's history
 	highestItem   ItemKind = 255
 	firstLinkKind          = Opportunity
 )
@@ -23,7 +23,7 @@ const (
 var itemKinds = map[ItemKind]string{
 	Conversation: "conversation", Note: "note", Task: "task", Appointment: "appointment",
 	ManualAction: "manual_action", Opportunity: "opportunity", Company: "company",
-	Campaign: "campaign", WorkflowRun: "workflow_run", List: "list", TagItem: "tag",
+	Campaign: "campaign", WorkflowRun: "workflow_run", List: "list", FinishedRun: "finished_run",
 }
 
 // RecordKinds are the kinds of associated record, in the order in which they are shown.

@@ -43,6 +43,9 @@ type Run struct {
 	EndedAt   Nanos    `cbor:"17,keyasint,omitempty"`
 	KeyHash   [32]byte `cbor:"18,keyasint"` // of run.key's value
 	State     []byte   `cbor:"19,keyasint,omitempty"`
+	// Began is the contact's epoch when the run was started; Epoch moves on with the effects of the
+	// run itself, Began never.
+	Began uint64 `cbor:"20,keyasint,omitempty"`
 }
 
 // StatusFor gives the status as seen beside the contact's life.

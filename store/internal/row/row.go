@@ -125,11 +125,10 @@ type NameKey struct {
 type Workflow struct {
 	Account   crm.AccountID `cbor:"1,keyasint"`
 	ID        string        `cbor:"2,keyasint"`
-	Active    string        `cbor:"3,keyasint"` // the revision that new runs start on
-	Paused    bool          `cbor:"4,keyasint,omitempty"`
-	Grants    []string      `cbor:"5,keyasint,omitempty"`
-	AppliedAt crm.Nanos     `cbor:"6,keyasint"`
-	AppliedBy crm.Actor     `cbor:"7,keyasint"`
+	Active    string        `cbor:"3,keyasint"`           // the revision that new runs start on
+	Grants    []string      `cbor:"4,keyasint,omitempty"` // verbs that an admin granted, to every revision
+	AppliedAt crm.Nanos     `cbor:"5,keyasint"`
+	AppliedBy crm.Actor     `cbor:"6,keyasint"`
 }
 
 // Revision is one applied text of a workflow, under the name id@hash.

@@ -1,0 +1,185 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+
+	"github.com/reprieve-run/reprieve/crm"
+	"github.com/reprieve-run/reprieve/store/internal/codec"
+	"github.com/reprieve-run/reprieve/store/internal/row"
+)
+
+// logName is the one log: outbox and audit at once, one entry a mutation, chained by hash.
+const logName = "log"
+
+// entry is a line of the log. What stands in the open holds no personal data; the rest is sealed.
+type entry struct {
+	Seq     uint64        `cbor:"1,keyasint"`
+	Prev    [32]byte      `cbor:"2,keyasint"` // the hash of the entry before
+	Kind    crm.EventKind `cbor:"3,keyasint"`
+	Account crm.AccountID `cbor:"4,keyasint"`
+	Contact crm.ContactID `cbor:"5,keyasint,omitzero"`
+	Epoch   uint64        `cbor:"6,keyasint,omitempty"`
+	Rev     uint64        `cbor:"7,keyasint,omitempty"`
+	At      crm.Nanos     `cbor:"8,keyasint"`
+	By      crm.Actor     `cbor:"9,keyasint"`
+	Why     crm.Cause     `cbor:"10,keyasint"`
+	Open    crm.EventData `cbor:"11,keyasint,omitzero"`
+	Sealed  []byte        `cbor:"12,keyasint,omitempty"`
+
+	// What is sealed when the entry is written; nil for an entry that stands in the open.
+	payload *payload
+	salt    *crm.Contact
+}
+
+// payload is the sealed part of an entry.
+type payload struct {
+	Data  crm.EventData `cbor:"1,keyasint,omitzero"`
+	After *crm.Contact  `cbor:"2,keyasint,omitempty"`
+}
+
+// announce stages an event of a contact's facts: its data and its image are sealed.
+func (tx *Tx) announce(ev crm.Event) {
+	tx.entries = append(tx.entries, entry{
+		Kind: ev.Kind, Account: ev.Account, Contact: ev.Contact, Epoch: ev.Epoch, Rev: ev.Rev,
+		At: ev.At, By: ev.By, Why: ev.Why, payload: &payload{ev.Data, ev.After}, salt: ev.After,
+	})
+}
+
+// note stages an event that holds no personal data: a life's, a run's, a workflow's.
+func (tx *Tx) note(ev crm.Event) {
+	tx.entries = append(tx.entries, entry{
+		Kind: ev.Kind, Account: ev.Account, Contact: ev.Contact, Epoch: ev.Epoch, Rev: ev.Rev,
+		At: ev.At, By: ev.By, Why: ev.Why, Open: ev.Data,
+	})
+}
+
+// flushLog chains and appends the staged entries.
+func (tx *Tx) flushLog(ctx context.Context) error {
+	if len(tx.entries) == 0 {
+		return nil
+	}
+	head, err := one(ctx, tx.row.Marks(), markHead)
+	if err != nil {
+		return err
+	}
+	next := row.Mark{Name: markHead, Bytes: make([]byte, sha256.Size)}
+	if head != nil {
+		next = row.Mark{Name: markHead, N: head.N, Bytes: bytes.Clone(head.Bytes)}
+	}
+	rows := make([][]byte, len(tx.entries))
+	for i := range tx.entries {
+		e := &tx.entries[i]
+		next.N++
+		e.Seq = next.N
+		e.Prev = [32]byte(next.Bytes)
+		if e.payload != nil {
+			if e.Sealed, err = tx.s.seal(e.salt, "log", e.Seq, e.payload); err != nil {
+				return err
+			}
+		}
+		if rows[i], err = codec.Marshal(e); err != nil {
+			return err
+		}
+		sum := sha256.Sum256(rows[i])
+		next.Bytes = sum[:]
+	}
+	tx.entries = nil
+	if err := tx.row.Append(ctx, logName, rows); err != nil {
+		return err
+	}
+	return tx.row.Marks().Write(ctx, []row.Change[row.Mark]{{Old: head, New: &next}})
+}
+
+// Logged is an entry of the log as its readers see it.
+type Logged struct {
+	Seq   uint64
+	Event crm.Event // After is nil when the payload cannot be opened: the contact was purged
+}
+
+// Events gives up to n entries behind a cursor (nil: from the start) and the cursor behind the last.
+func (tx *Tx) Events(after []byte, n int) ([]Logged, []byte, error) {
+	raw, cursor, err := tx.row.Next(tx.ctx, logName, after, n)
+	if err != nil || len(raw) == 0 {
+		return nil, after, err
+	}
+	entries := make([]entry, len(raw))
+	var keys []crm.Key
+	for i, b := range raw {
+		if err := codec.Unmarshal(b, &entries[i]); err != nil {
+			return nil, after, err
+		}
+		if e := &entries[i]; len(e.Sealed) > 0 {
+			keys = append(keys, crm.Key{Account: e.Account, Contact: e.Contact})
+		}
+	}
+	if err := tx.contacts.load(tx.ctx, keys...); err != nil {
+		return nil, after, err
+	}
+	out := make([]Logged, len(entries))
+	for i := range entries {
+		e := &entries[i]
+		out[i] = Logged{e.Seq, crm.Event{Kind: e.Kind, Account: e.Account, Contact: e.Contact, Epoch: e.Epoch,
+			Rev: e.Rev, At: e.At, By: e.By, Why: e.Why, Data: e.Open}}
+		if len(e.Sealed) == 0 {
+			continue
+		}
+		c, err := tx.contacts.get(tx.ctx, crm.Key{Account: e.Account, Contact: e.Contact})
+		if err != nil {
+			return nil, after, err
+		}
+		if c == nil {
+			continue
+		}
+		var p payload
+		if err := tx.s.open(c, "log", e.Seq, e.Sealed, &p); err != nil {
+			return nil, after, err
+		}
+		out[i].Event.Data, out[i].Event.After = p.Data, p.After
+	}
+	return out, cursor, nil
+}
+
+// VerifyLog recomputes the chain from the first entry and compares its end with the stored head. It
+// gives the number of entries. The chain over the purged stays whole: it covers the sealed bytes.
+func (s *Store) VerifyLog(ctx context.Context) (n uint64, err error) {
+	err = s.eng.View(ctx, func(tx row.Tx) error {
+		var prev [32]byte
+		var cursor []byte
+		n = 0
+		for {
+			raw, next, err := tx.Next(ctx, logName, cursor, 1000)
+			if err != nil {
+				return err
+			}
+			if len(raw) == 0 {
+				break
+			}
+			cursor = next
+			for _, b := range raw {
+				var e entry
+				if err := codec.Unmarshal(b, &e); err != nil {
+					return err
+				}
+				n++
+				if e.Seq != n || e.Prev != prev {
+					return crm.Errorf("verify the log", crm.CodeCorrupt, "entry %d does not follow the one before it", n)
+				}
+				prev = sha256.Sum256(b)
+			}
+		}
+		head, err := one(ctx, tx.Marks(), markHead)
+		if err != nil {
+			return err
+		}
+		if head == nil && n == 0 {
+			return nil
+		}
+		if head == nil || head.N != n || !bytes.Equal(head.Bytes, prev[:]) {
+			return crm.Errorf("verify the log", crm.CodeCorrupt, "the log ends at entry %d, which is not its recorded end", n)
+		}
+		return nil
+	})
+	return n, err
+}

@@ -1,0 +1,107 @@
+package store
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/binary"
+	"hash"
+	"io"
+
+	"github.com/reprieve-run/reprieve/crm"
+	"github.com/reprieve-run/reprieve/store/internal/codec"
+)
+
+// keyring derives every key of a store from its master key.
+type keyring struct {
+	master   []byte
+	identity []byte
+}
+
+func newKeyring(master []byte) (keyring, error) {
+	if len(master) != 32 {
+		return keyring{}, crm.Errorf("open the store", crm.CodeInvalid, "the master key has %d bytes, not 32", len(master)).
+			WithHint("reprieve init makes one; keep master.key beside the store")
+	}
+	identity, err := hkdf.Key(sha256.New, master, nil, "reprieve identity v1", 32)
+	return keyring{master, identity}, err
+}
+
+func (k keyring) fingerprint() []byte {
+	b, _ := hkdf.Key(sha256.New, k.master, nil, "reprieve fingerprint v1", 16)
+	return b
+}
+
+// identityHash is how an address is looked up: keyed, and bound to the account.
+func (k keyring) identityHash(mac hash.Hash, acc crm.AccountID, n crm.NamedIdentity) (h [32]byte) {
+	mac.Reset()
+	mac.Write(acc[:])
+	mac.Write([]byte{byte(len(n.Name))})
+	mac.Write([]byte(n.Name))
+	mac.Write([]byte(n.Value))
+	mac.Sum(h[:0])
+	return h
+}
+
+func (k keyring) identityHashes(acc crm.AccountID, ids []crm.NamedIdentity) [][32]byte {
+	mac := hmac.New(sha256.New, k.identity)
+	out := make([][32]byte, len(ids))
+	for i, n := range ids {
+		out[i] = k.identityHash(mac, acc, n)
+	}
+	return out
+}
+
+// contactCipher is the cipher of one contact's payloads. Its key dies with the salt, which only the
+// contact's own row holds; so a purge makes every sealed payload unreadable wherever it was copied.
+func (k keyring) contactCipher(salt [16]byte) (cipher.AEAD, error) {
+	key, err := hkdf.Key(sha256.New, k.master, salt[:], "reprieve seal v1", 32)
+	if err != nil {
+		return nil, err
+	}
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	return cipher.NewGCM(block)
+}
+
+// seal encrypts v for a contact. The contact's id and what it is for are authenticated with it, so a
+// payload cannot be moved to another row.
+func (s *Store) seal(c *crm.Contact, purpose string, n uint64, v any) ([]byte, error) {
+	plain, err := codec.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	aead, err := s.keys.contactCipher(c.Salt)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]byte, aead.NonceSize(), aead.NonceSize()+len(plain)+aead.Overhead())
+	if _, err := io.ReadFull(s.rand, out); err != nil {
+		return nil, err
+	}
+	return aead.Seal(out, out, plain, sealedFor(c.ID, purpose, n)), nil
+}
+
+// open is the reverse of seal.
+func (s *Store) open(c *crm.Contact, purpose string, n uint64, sealed []byte, v any) error {
+	aead, err := s.keys.contactCipher(c.Salt)
+	if err != nil {
+		return err
+	}
+	if len(sealed) < aead.NonceSize() {
+		return crm.Errorf("open a sealed payload", crm.CodeCorrupt, "it is too short").About(c.ID)
+	}
+	plain, err := aead.Open(nil, sealed[:aead.NonceSize()], sealed[aead.NonceSize():], sealedFor(c.ID, purpose, n))
+	if err != nil {
+		return crm.Errorf("open a sealed payload", crm.CodeCorrupt, "it does not belong to this contact or was changed").About(c.ID)
+	}
+	return codec.Unmarshal(plain, v)
+}
+
+func sealedFor(id crm.ContactID, purpose string, n uint64) []byte {
+	return binary.BigEndian.AppendUint64(append(id[:], purpose...), n)
+}
