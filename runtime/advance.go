@@ -1,0 +1,222 @@
+package runtime
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/reprieve-run/reprieve/crm"
+	"github.com/reprieve-run/reprieve/plugins"
+	"github.com/reprieve-run/reprieve/store"
+	"github.com/reprieve-run/reprieve/triggers"
+	"github.com/reprieve-run/reprieve/workflow"
+)
+
+// Input is what Advance decides on: a snapshot, and, once an action was executed, its outcome.
+type Input struct {
+	Env     triggers.Env
+	Outcome *plugins.Outcome // nil: the run's timer was due
+	Plugin  string           // with Outcome: name@version of what gave it
+}
+
+// Turn is what a run comes to: its next header and what is to be committed with it. When Call is
+// set the turn is not over: the action has to be executed first and Advance called again with its
+// outcome.
+type Turn struct {
+	Run     crm.Run
+	Call    *Call
+	Steps   []crm.StepRecord
+	Effects []plugins.Effect
+	Reads   []crm.Fact // what the decisions of the turn read
+}
+
+// Call is an action to be executed.
+type Call struct {
+	Node   int
+	Step   string
+	Action string
+	Params []byte // JSON
+}
+
+// Retries of an action that asks for another try, or whose plugin could not be reached.
+const (
+	maxAttempts = 10
+	firstRetry  = crm.Second
+	maxRetry    = 5 * crm.Minute
+	maxTurn     = 1000 // steps in one turn; a workflow has no loops, so no file of 256 KiB reaches it
+)
+
+// Advance says what becomes of a run. It is pure: no input or output, no clock, the same answer for
+// the same arguments. The same code serves every store and every test.
+func Advance(def *workflow.Workflow, run crm.Run, in Input, now crm.Nanos) Turn {
+	t := &turn{Turn: Turn{Run: run}, def: def, in: in, now: now}
+	at, ok := def.Node(run.Step)
+	if !ok {
+		t.fail(fmt.Sprintf("the revision has no step %q", run.Step))
+		return t.Turn
+	}
+	if in.Outcome != nil {
+		t.outcome(at, *in.Outcome)
+		return t.Turn
+	}
+	for range maxTurn {
+		if at < 0 {
+			t.finish(crm.RunCompleted, "")
+			return t.Turn
+		}
+		next, more := t.step(at)
+		if !more {
+			return t.Turn
+		}
+		at = next
+	}
+	t.fail("it goes round in circles")
+	return t.Turn
+}
+
+type turn struct {
+	Turn
+	def *workflow.Workflow
+	in  Input
+	now crm.Nanos
+}
+
+// step goes through one node; more is false when the turn ends there.
+func (t *turn) step(at int) (next int, more bool) {
+	n := &t.def.Nodes[at]
+	arrived := t.Run.Step != n.ID || t.Run.Status != crm.RunWaiting
+	switch n.Kind {
+	case workflow.Wait:
+		if arrived {
+			t.Run.Step, t.Run.Status, t.Run.Due = n.ID, crm.RunWaiting, t.now+n.Wait
+			return 0, false
+		}
+		t.Run.Status = crm.RunActive
+		t.journal(n, crm.StepRecord{Status: store.StepDone})
+		return n.Next, true
+	case workflow.Branch:
+		return t.branch(n)
+	case workflow.Exit:
+		t.exit(n)
+		return 0, false
+	}
+	t.call(at, n)
+	return 0, false
+}
+
+func (t *turn) branch(n *workflow.Node) (int, bool) {
+	for i, arm := range n.Arms {
+		yes := arm.If == nil
+		if !yes {
+			t.Reads = append(t.Reads, arm.If.Reads()...)
+			var err error
+			if yes, err = arm.If.Bool(t.in.Env); err != nil {
+				t.Run.Step = n.ID
+				t.journal(n, crm.StepRecord{Status: store.StepFailed, Code: "expression", Message: err.Error()})
+				t.fail(fmt.Sprintf("step %s: its condition cannot be decided", n.ID))
+				return 0, false
+			}
+		}
+		if yes {
+			t.journal(n, crm.StepRecord{Status: store.StepDone, Message: fmt.Sprintf("arm %d", i+1)})
+			return arm.First, true
+		}
+	}
+	t.journal(n, crm.StepRecord{Status: store.StepDone, Message: "no arm"})
+	return n.Next, true
+}
+
+func (t *turn) exit(n *workflow.Node) {
+	t.Run.Step = n.ID
+	reason := ""
+	if n.ExitReason != nil {
+		t.Reads = append(t.Reads, n.ExitReason.Reads()...)
+		if v, err := n.ExitReason.Eval(t.in.Env); err == nil {
+			reason = fmt.Sprint(v)
+		}
+	}
+	status := crm.RunCompleted
+	switch n.ExitStatus {
+	case "skipped":
+		status = crm.RunExited
+	case "failed":
+		status = crm.RunFailed
+	}
+	t.journal(n, crm.StepRecord{Status: store.StepDone})
+	t.finish(status, reason)
+}
+
+func (t *turn) call(at int, n *workflow.Node) {
+	if t.Run.Step != n.ID || t.Run.Attempt == 0 {
+		t.Run.Attempt = 1
+	}
+	t.Run.Step, t.Run.Status = n.ID, crm.RunActive
+	params := []byte("{}")
+	if n.With != nil {
+		t.Reads = append(t.Reads, n.With.Reads()...)
+		v, err := n.With.Eval(t.in.Env)
+		if err == nil {
+			params, err = json.Marshal(v)
+		}
+		if err != nil {
+			t.journal(n, crm.StepRecord{Action: n.Action, Status: store.StepFailed, Code: "expression", Message: err.Error()})
+			t.fail(fmt.Sprintf("step %s: its parameters cannot be made", n.ID))
+			return
+		}
+	}
+	t.Call = &Call{Node: at, Step: n.ID, Action: n.Action, Params: params}
+}
+
+// outcome takes in what an action came to. The turn ends with it: what comes after has to see the
+// contact as the effects leave it.
+func (t *turn) outcome(at int, o plugins.Outcome) {
+	n := &t.def.Nodes[at]
+	rec := crm.StepRecord{Action: n.Action, Attempt: t.Run.Attempt, Plugin: t.in.Plugin, Code: o.Code, Message: o.Message}
+	switch o.Status {
+	case plugins.Done:
+		rec.Status, rec.Output = store.StepDone, o.Output
+		t.Effects = o.Effects
+	case plugins.Skip:
+		rec.Status = store.StepSkipped
+	case plugins.Retry:
+		if t.Run.Attempt < maxAttempts {
+			t.Run.Due = t.now + max(o.After, backoff(t.Run.Attempt))
+			t.Run.Attempt++
+			return
+		}
+		rec.Status, rec.Message = store.StepFailed, fmt.Sprintf("after %d attempts: %s", t.Run.Attempt, o.Message)
+		if rec.Code == "" {
+			rec.Code = crm.CodeUnavailable
+		}
+	case plugins.Fail:
+		rec.Status = store.StepFailed
+	default:
+		rec.Status, rec.Code = store.StepUnknown, crm.CodeUnknown
+	}
+	t.journal(n, rec)
+	t.Run.Attempt = 0
+	if rec.Status == store.StepFailed || rec.Status == store.StepUnknown {
+		t.fail(fmt.Sprintf("step %s: %s", n.ID, rec.Code))
+		return
+	}
+	if n.Next < 0 {
+		t.finish(crm.RunCompleted, "")
+		return
+	}
+	t.Run.Step, t.Run.Status, t.Run.Due = t.def.Nodes[n.Next].ID, crm.RunActive, t.now
+}
+
+// backoff doubles from a second up to five minutes.
+func backoff(attempt uint32) crm.Nanos {
+	return min(maxRetry, firstRetry<<min(attempt-1, 20))
+}
+
+func (t *turn) journal(n *workflow.Node, r crm.StepRecord) {
+	r.Run, r.Account, r.Contact, r.Path, r.At = t.Run.ID, t.Run.Account, t.Run.Contact, n.ID, t.now
+	t.Steps = append(t.Steps, r)
+}
+
+func (t *turn) finish(s crm.RunStatus, reason string) {
+	t.Run.Status, t.Run.Reason, t.Run.Due, t.Run.EndedAt = s, reason, 0, t.now
+}
+
+func (t *turn) fail(reason string) { t.finish(crm.RunFailed, reason) }

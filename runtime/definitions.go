@@ -1,0 +1,196 @@
+package runtime
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/reprieve-run/reprieve/crm"
+	"github.com/reprieve-run/reprieve/plugins"
+	"github.com/reprieve-run/reprieve/store"
+	"github.com/reprieve-run/reprieve/triggers"
+	"github.com/reprieve-run/reprieve/workflow"
+)
+
+// definitions keeps the compiled text of workflow revisions and the index of the active triggers.
+type definitions struct {
+	mu       sync.Mutex
+	compiled map[revision]*workflow.Workflow
+	active   map[crm.AccountID]map[string]string // workflow id → revision
+	index    map[crm.AccountID]*triggers.Index[armed]
+	crons    []armed
+	specs    map[string]plugins.Spec
+}
+
+type revision struct {
+	account crm.AccountID
+	id, rev string
+}
+
+// armed is a trigger of an active revision.
+type armed struct {
+	account crm.AccountID
+	def     *workflow.Workflow
+	trigger *workflow.Trigger
+}
+
+// name is how the trigger is called in receipts, schedules and logs.
+func (a armed) name() string { return a.def.ID + "/" + a.trigger.ID }
+
+func newDefinitions() *definitions {
+	return &definitions{compiled: map[revision]*workflow.Workflow{}}
+}
+
+// refresh makes the index anew when a workflow was applied.
+func (e *Engine) refresh(ctx context.Context) error {
+	active := map[crm.AccountID]map[string]string{}
+	var missing []revision
+	err := e.store.View(ctx, func(tx *store.Tx) error {
+		accounts, err := tx.Accounts()
+		if err != nil {
+			return err
+		}
+		missing = missing[:0]
+		for _, acc := range accounts {
+			ws, err := tx.Workflows(acc.ID)
+			if err != nil {
+				return err
+			}
+			active[acc.ID] = map[string]string{}
+			for _, w := range ws {
+				active[acc.ID][w.ID] = w.Active
+				missing = append(missing, revision{acc.ID, w.ID, w.Active})
+			}
+		}
+		return nil
+	})
+	if err != nil || e.defs.same(active) {
+		return err
+	}
+	index := map[crm.AccountID]*triggers.Index[armed]{}
+	var crons []armed
+	for acc := range active {
+		index[acc] = triggers.NewIndex[armed]()
+	}
+	for _, r := range missing {
+		def, err := e.definition(ctx, r.account, r.id, r.rev)
+		if err != nil {
+			e.log.Error().Str("workflow", r.id).Str("code", crm.CodeOf(err)).Err(err).Msg("a workflow cannot be loaded and starts nothing")
+			continue
+		}
+		for i := range def.Triggers {
+			a := armed{r.account, def, &def.Triggers[i]}
+			if a.trigger.Event != nil {
+				index[r.account].Add(a.trigger.Event, a)
+			} else {
+				crons = append(crons, a)
+			}
+		}
+	}
+	e.defs.mu.Lock()
+	defer e.defs.mu.Unlock()
+	e.defs.active, e.defs.index, e.defs.crons = active, index, crons
+	e.defs.specs = nil
+	return nil
+}
+
+func (d *definitions) same(active map[crm.AccountID]map[string]string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.active) != len(active) {
+		return false
+	}
+	for acc, ws := range active {
+		if len(ws) != len(d.active[acc]) {
+			return false
+		}
+		for id, rev := range ws {
+			if d.active[acc][id] != rev {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// definition gives the compiled text of a revision, also of one that is no longer active: runs stay
+// on the revision that they started with.
+func (e *Engine) definition(ctx context.Context, acc crm.AccountID, id, rev string) (*workflow.Workflow, error) {
+	r := revision{acc, id, rev}
+	e.defs.mu.Lock()
+	def := e.defs.compiled[r]
+	e.defs.mu.Unlock()
+	if def != nil {
+		return def, nil
+	}
+	var src *store.Revision
+	err := e.store.View(ctx, func(tx *store.Tx) (err error) {
+		src, err = tx.WorkflowSource(acc, id, rev)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if src == nil {
+		return nil, crm.Errorf("load a workflow", crm.CodeNotFound, "the revision %.12s of %s is not in the store", rev, id)
+	}
+	if def, err = workflow.Parse(src.File, src.Source); err != nil {
+		return nil, crm.Errorf("load a workflow", crm.CodeInvalid, "%s: %w", id, err)
+	}
+	if def.Revision != rev {
+		return nil, crm.Errorf("load a workflow", crm.CodeCorrupt, "the text of %s is not the revision %.12s", id, rev)
+	}
+	e.defs.mu.Lock()
+	e.defs.compiled[r] = def
+	e.defs.mu.Unlock()
+	return def, nil
+}
+
+// spec gives what an action may do. A missing one is an error that says how to get it.
+func (e *Engine) spec(ctx context.Context, action string) (plugins.Spec, error) {
+	e.defs.mu.Lock()
+	s, ok := e.defs.specs[action]
+	e.defs.mu.Unlock()
+	if ok {
+		return s, s.Broken
+	}
+	specs, err := e.actions.Catalogue(ctx)
+	if err != nil {
+		return plugins.Spec{}, err
+	}
+	s, ok = specs[action]
+	if !ok {
+		return s, crm.Errorf("execute an action", crm.CodeNotFound, "no plugin provides %q", action).
+			WithHint("reprieve plugin install DIR, then the run goes on by itself")
+	}
+	if s.Broken == nil {
+		e.defs.mu.Lock()
+		if e.defs.specs == nil {
+			e.defs.specs = map[string]plugins.Spec{}
+		}
+		e.defs.specs[action] = s
+		e.defs.mu.Unlock()
+	}
+	return s, s.Broken
+}
+
+// names gives the names of an account's lists for conditions, read once per transaction.
+func names(tx *store.Tx, cache map[crm.AccountID]map[crm.ItemID]string, acc crm.AccountID) (func(crm.ItemID) string, error) {
+	if cache[acc] == nil {
+		lists, err := tx.Objects(acc, crm.List)
+		if err != nil {
+			return nil, err
+		}
+		cache[acc] = map[crm.ItemID]string{}
+		for _, l := range lists {
+			cache[acc][l.ID] = l.Name
+		}
+	}
+	known := cache[acc]
+	return func(id crm.ItemID) string {
+		if name, ok := known[id]; ok {
+			return name
+		}
+		return fmt.Sprint(id)
+	}, nil
+}

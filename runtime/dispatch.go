@@ -1,0 +1,259 @@
+package runtime
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+
+	"github.com/reprieve-run/reprieve/crm"
+	"github.com/reprieve-run/reprieve/store"
+	"github.com/reprieve-run/reprieve/triggers"
+	"github.com/reprieve-run/reprieve/workflow"
+)
+
+// cursorDispatch names how far the dispatcher has read the log.
+const cursorDispatch = "dispatch"
+
+// decided is what a stretch of the log, or of a frozen selection, comes to.
+type decided struct {
+	starts     []store.Start
+	suppressed []crm.Suppressed
+}
+
+// dispatch reads the log behind its cursor, offers each event to the triggers that can match it, and
+// commits the runs that start together with the cursor: exactly one run for a workflow, key and
+// event. What moved between the decision and the commit is decided again.
+func (e *Engine) dispatch(ctx context.Context) (worked bool, err error) {
+	for {
+		var from, to []byte
+		var d decided
+		err := e.store.View(ctx, func(tx *store.Tx) error {
+			d = decided{}
+			var err error
+			if from, err = tx.Cursor(cursorDispatch); err != nil {
+				return err
+			}
+			events, next, err := tx.Events(from, 500)
+			if err != nil {
+				return err
+			}
+			to = next
+			o := offer{e: e, tx: tx, d: &d, lists: map[crm.AccountID]map[crm.ItemID]string{}}
+			for i := range events {
+				if err := o.event(&events[i].Event); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil || string(from) == string(to) {
+			return worked, err
+		}
+		err = e.store.Update(ctx, func(tx *store.Tx) error {
+			if err := tx.MoveCursor(cursorDispatch, from, to); err != nil {
+				return err
+			}
+			return e.start(tx, d)
+		})
+		switch {
+		case errors.Is(err, store.ErrMoved):
+			continue
+		case err != nil:
+			return worked, err
+		}
+		worked = true
+	}
+}
+
+// start carries out what was decided.
+func (e *Engine) start(tx *store.Tx, d decided) error {
+	for _, s := range d.starts {
+		if _, _, err := tx.StartRun(s); err != nil {
+			return err
+		}
+	}
+	for _, s := range d.suppressed {
+		if err := tx.Suppress(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// offer holds events and selected contacts up to triggers, within one View.
+type offer struct {
+	e     *Engine
+	tx    *store.Tx
+	d     *decided
+	lists map[crm.AccountID]map[crm.ItemID]string
+}
+
+// event offers one event. A restore is taken apart: each fact that came back is offered as if it had
+// just been added, so that the receipt can name every trigger that was kept from starting. They all
+// pass the same gate as any event, Event.Trigger, which refuses them for their cause.
+func (o *offer) event(ev *crm.Event) error {
+	if ev.Kind == crm.ContactRestored {
+		return o.restored(ev)
+	}
+	return o.one(ev)
+}
+
+func (o *offer) restored(ev *crm.Event) error {
+	c, life, err := o.tx.Peek(crm.Key{Account: ev.Account, Contact: ev.Contact})
+	if err != nil || c == nil || life.Epoch != ev.Epoch {
+		return err
+	}
+	names, err := names(o.tx, o.lists, ev.Account)
+	if err != nil {
+		return err
+	}
+	back := *ev
+	back.After = c
+	again := func(kind crm.EventKind, data crm.EventData) error {
+		back.Kind, back.Data = kind, data
+		return o.one(&back)
+	}
+	if err := again(crm.ContactCreated, crm.EventData{}); err != nil {
+		return err
+	}
+	for _, tag := range c.TagNames() {
+		if err := again(crm.ContactTagAdded, crm.EventData{Name: tag}); err != nil {
+			return err
+		}
+	}
+	for _, l := range c.Lists {
+		if !l.Absent {
+			if err := again(crm.ContactListChanged, crm.EventData{Name: names(l.List), Item: l.List, Value: string(l.Status)}); err != nil {
+				return err
+			}
+		}
+	}
+	for _, f := range c.Fields {
+		if !f.Absent {
+			if err := again(crm.ContactFieldChanged, crm.EventData{Name: f.Name, Value: f.Value.String()}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// one offers an event to the triggers that can match it.
+func (o *offer) one(ev *crm.Event) error {
+	o.e.defs.mu.Lock()
+	index := o.e.defs.index[ev.Account]
+	o.e.defs.mu.Unlock()
+	if index == nil {
+		return nil
+	}
+	candidates := index.Candidates(ev)
+	if len(candidates) == 0 {
+		return nil
+	}
+	life, err := o.tx.Life(crm.Key{Account: ev.Account, Contact: ev.Contact})
+	if err != nil {
+		return err
+	}
+	names, err := names(o.tx, o.lists, ev.Account)
+	if err != nil {
+		return err
+	}
+	te, ok := ev.Trigger(life)
+	for _, cand := range candidates {
+		if !ok {
+			o.refused(ev, life, cand.Payload, names)
+			continue
+		}
+		decision, err := cand.Trigger.Match(te, o.tx.Now(), names)
+		if err != nil {
+			o.e.log.Warn().Str("trigger", cand.Payload.name()).Err(err).Msg("a condition could not be decided; it does not match")
+			continue
+		}
+		if decision.Matched {
+			if err := o.entitled(te, cand.Payload, ev, names); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// refused notes a trigger that would have matched but for a restore.
+func (o *offer) refused(ev *crm.Event, life crm.Life, a armed, names func(crm.ItemID) string) {
+	why := ev.Refusal(life)
+	byRestore := why == crm.RefusedCause && (ev.Why.Kind == crm.ByRestore || ev.Why.Kind == crm.ByInbound)
+	if life.State != crm.Live || !byRestore && why != crm.RefusedEpoch && why != crm.RefusedQuiet || ev.After == nil {
+		return
+	}
+	if a.trigger.Event.WouldMatch(*ev, o.tx.Now(), names) {
+		o.suppress(life, a, why, ev.Kind)
+	}
+}
+
+func (o *offer) suppress(life crm.Life, a armed, why crm.Refusal, kind crm.EventKind) {
+	o.d.suppressed = append(o.d.suppressed, crm.Suppressed{Account: life.Account, Contact: life.Contact, Epoch: life.Epoch,
+		Trigger: a.name(), Refusal: why, At: o.tx.Now(), Event: kind})
+}
+
+// entitled decides the workflow's filter and key for a contact that may have a run started.
+func (o *offer) entitled(by crm.Entitled, a armed, ev *crm.Event, names func(crm.ItemID) string) error {
+	k, _, _, _ := by.Entitlement()
+	c, life, err := o.tx.Peek(k)
+	if err != nil || c == nil {
+		return err
+	}
+	tomb, err := o.tx.Tombstone(k, life)
+	if err != nil {
+		return err
+	}
+	env := triggers.Env{Event: ev, Contact: c, Life: life, Tombstone: tomb, Now: o.tx.Now(), ListName: names}
+	s := store.Start{Entitled: by, Over: crm.OnlyLive, Workflow: a.def.ID, Revision: a.def.Revision, Trigger: a.trigger.ID}
+	if a.trigger.Event == nil {
+		s.Over = a.trigger.Over
+	}
+	if ev != nil {
+		s.Depth = ev.Why.Depth
+	}
+	if len(a.def.Nodes) > 0 {
+		s.Step = a.def.Nodes[0].ID
+	}
+	if f := a.def.Filter; f != nil {
+		yes, err := f.Bool(env)
+		if err != nil {
+			o.e.log.Warn().Str("trigger", a.name()).Err(err).Msg("the filter could not be decided; it does not match")
+			return nil
+		}
+		if !yes {
+			return nil
+		}
+		s.Filter = store.See(c, f.Reads())
+	}
+	key, err := runKey(a.def, env)
+	if err != nil {
+		o.e.log.Warn().Str("trigger", a.name()).Err(err).Msg("run.key could not be decided; no run starts")
+		return nil
+	}
+	s.KeyHash = key
+	o.d.starts = append(o.d.starts, s)
+	return nil
+}
+
+// runKey hashes the value of run.key: it may be an address.
+func runKey(def *workflow.Workflow, env triggers.Env) ([32]byte, error) {
+	if def.Key == nil {
+		return sha256.Sum256(env.Contact.ID[:]), nil
+	}
+	v, err := def.Key.Eval(env)
+	return sha256.Sum256(fmt.Appendf(nil, "%T %v", v, v)), err
+}
+
+// Backlog says how many entries of the log the dispatcher has not looked at; more than 1000 are not
+// counted.
+func (e *Engine) Backlog(tx *store.Tx) (int, error) {
+	from, err := tx.Cursor(cursorDispatch)
+	if err != nil {
+		return 0, err
+	}
+	return tx.Waiting(from, 1001)
+}

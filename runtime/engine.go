@@ -1,0 +1,186 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/reprieve-run/reprieve/crm"
+	"github.com/reprieve-run/reprieve/internal/clock"
+	"github.com/reprieve-run/reprieve/plugins"
+	"github.com/reprieve-run/reprieve/store"
+	"github.com/reprieve-run/reprieve/triggers"
+)
+
+// Executor has actions executed; the plugin host is one.
+type Executor interface {
+	Execute(ctx context.Context, action string, b plugins.Batch) ([]plugins.Outcome, error)
+	Catalogue(ctx context.Context) (map[string]plugins.Spec, error)
+}
+
+// Options are what an Engine needs.
+type Options struct {
+	Store   *store.Store
+	Actions Executor
+	Clock   clock.Clock // only for waiting; instants come from the store's transactions
+	Log     zerolog.Logger
+	Sweep   string // cron of the retention sweep, in UTC; "" is every minute
+}
+
+// Engine runs workflows and sweeps over one store. Its state is all in the store; what it keeps in
+// memory is compiled text and which runs are inside a plugin right now.
+type Engine struct {
+	store   *store.Store
+	actions Executor
+	clock   clock.Clock
+	log     zerolog.Logger
+	sweep   *triggers.Schedule
+	defs    *definitions
+
+	mu       sync.Mutex
+	inflight map[crm.RunID]bool
+	busy     map[string]int // batches inside a plugin, by action
+	batches  sync.WaitGroup
+	done     chan struct{} // receives when a batch came back; a hint, like Store.Wake
+	turns    pace          // how many turns a commit takes
+	starts   pace
+	purges   pace
+}
+
+// maxBusy is how many batches of one action may be inside its plugin at once: while one is being
+// committed the next is decided.
+const maxBusy = 2
+
+// New makes an engine. It does nothing until Pass or Run.
+func New(o Options) (*Engine, error) {
+	if o.Sweep == "" {
+		o.Sweep = "* * * * *"
+	}
+	sweep, err := triggers.ParseSchedule(triggers.ScheduleSpec{Cron: o.Sweep, Zone: "UTC", Misfire: "last", Within: 366 * crm.Day})
+	if err != nil {
+		return nil, err
+	}
+	return &Engine{
+		store: o.Store, actions: o.Actions, clock: o.Clock, log: o.Log, sweep: sweep, defs: newDefinitions(),
+		inflight: map[crm.RunID]bool{}, busy: map[string]int{}, done: make(chan struct{}, 1),
+		turns: pace{n: 256}, starts: pace{n: 256}, purges: pace{n: 128},
+	}, nil
+}
+
+// Run works until ctx ends, then waits for the batches that are inside plugins. Errors of a pass are
+// logged and the pass tried again; an error that stopped the store ends Run.
+func (e *Engine) Run(ctx context.Context) error {
+	defer e.batches.Wait()
+	for pause := time.Duration(0); ctx.Err() == nil; {
+		worked, err := e.Pass(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case crm.CodeOf(err) == crm.CodeStopped:
+			return err
+		case err != nil:
+			pause = min(max(2*pause, 100*time.Millisecond), 10*time.Second)
+			e.log.Error().Str("code", crm.CodeOf(err)).Err(err).Msg("a pass failed; it will be tried again")
+		case worked:
+			pause = 0
+			continue
+		default:
+			if pause, err = e.idle(ctx); err != nil {
+				pause = time.Second
+			}
+		}
+		select {
+		case <-ctx.Done():
+		case <-e.store.Wake():
+		case <-e.done:
+		case <-e.clock.After(pause):
+		}
+	}
+	return nil
+}
+
+// idle says how long nothing is due: until the next timer or schedule, at most 30 seconds, since a
+// machine that slept wakes up late.
+func (e *Engine) idle(ctx context.Context) (time.Duration, error) {
+	var wait crm.Nanos = 30 * crm.Second
+	err := e.store.View(ctx, func(tx *store.Tx) error {
+		now := tx.Now()
+		next, err := tx.NextTimer()
+		if err != nil {
+			return err
+		}
+		if next > now {
+			wait = min(wait, next-now)
+		}
+		for _, at := range e.nextFires(now) {
+			wait = min(wait, max(at-now, crm.Second/100))
+		}
+		return nil
+	})
+	return time.Duration(wait), err
+}
+
+// Settle passes until nothing is left to do at this instant and no plugin is working: for virtual
+// clocks, where time stands still in between.
+func (e *Engine) Settle(ctx context.Context) error {
+	for {
+		worked, err := e.Pass(ctx)
+		if err != nil {
+			return err
+		}
+		e.batches.Wait()
+		if worked {
+			continue
+		}
+		if worked, err = e.Pass(ctx); err != nil || !worked {
+			return err
+		}
+	}
+}
+
+// Pass does once what is to be done now: dispatch, schedules, due runs, the sweep. It reports whether
+// there was anything. Each part goes on although another failed.
+func (e *Engine) Pass(ctx context.Context) (worked bool, err error) {
+	if err := e.refresh(ctx); err != nil {
+		return false, err
+	}
+	var errs []error
+	for _, part := range []func(context.Context) (bool, error){e.dispatch, e.fire, e.advanceDue, e.sweepDue} {
+		did, err := part(ctx)
+		worked = worked || did
+		if err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return worked, errors.Join(errs...)
+}
+
+// pace sizes chunks so that one holds the writer for about 20 of the 25 milliseconds that long work
+// may hold it, commit included, from what the last one took.
+type pace struct {
+	mu sync.Mutex
+	n  int
+}
+
+const hold = 20 * time.Millisecond
+
+// size gives how many items the next chunk takes.
+func (p *pace) size() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.n
+}
+
+// took tells the pace how long n items took.
+func (p *pace) took(n int, d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if n < p.n/2 || n == 0 {
+		return // a small chunk says nothing about large ones
+	}
+	fit := int(float64(n) * float64(hold) / float64(max(d, time.Microsecond)))
+	p.n = min(max(fit, p.n/2, 16), p.n*2, 4000)
+}

@@ -1,0 +1,213 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+
+	"github.com/reprieve-run/reprieve/crm"
+	"github.com/reprieve-run/reprieve/store"
+	"github.com/reprieve-run/reprieve/triggers"
+)
+
+// fire looks at every schedule: begins the fires that came due and goes on with those that are being
+// carried out. The last fire is in the store, so a restart neither loses nor repeats one.
+func (e *Engine) fire(ctx context.Context) (worked bool, err error) {
+	e.defs.mu.Lock()
+	crons := e.defs.crons
+	e.defs.mu.Unlock()
+	var errs []error
+	for _, a := range crons {
+		did, err := e.fireOne(ctx, a)
+		worked = worked || did
+		if err != nil && !errors.Is(err, store.ErrStale) {
+			errs = append(errs, err)
+		}
+	}
+	return worked, errors.Join(errs...)
+}
+
+func (e *Engine) fireOne(ctx context.Context, a armed) (bool, error) {
+	s, began, err := e.beginFire(ctx, a)
+	if err != nil || s == nil {
+		return began, err
+	}
+	if s.Revision != a.def.Revision { // applied anew in the middle of a fire: what is frozen is dropped
+		return true, e.endFire(ctx, s)
+	}
+	if !s.Frozen {
+		if s, err = e.freeze(ctx, a, s); err != nil {
+			return true, err
+		}
+	}
+	return true, e.startSelected(ctx, a, s)
+}
+
+// beginFire gives the schedule with a fire to be carried out, nil if there is none. A schedule that
+// is new, or whose times were changed by an apply, starts from now.
+func (e *Engine) beginFire(ctx context.Context, a armed) (*store.Schedule, bool, error) {
+	var found *store.Schedule
+	var due bool
+	decide := func(tx *store.Tx) (old, next *store.Schedule, err error) {
+		old, err = tx.Schedule(a.account, a.name())
+		if err != nil {
+			return nil, nil, err
+		}
+		spec := specText(a.trigger.Spec)
+		if old == nil || old.Spec != spec && old.Firing == 0 {
+			return old, &store.Schedule{Account: a.account, Name: a.name(), Spec: spec, LastFire: tx.Now()}, nil
+		}
+		if old.Firing != 0 {
+			found = old
+			return old, nil, nil
+		}
+		fires, missed := a.trigger.Schedule.Due(old.LastFire, tx.Now())
+		if len(fires) == 0 && missed == 0 {
+			return old, nil, nil
+		}
+		n := *old
+		n.Missed += uint32(missed)
+		if n.LastFire = tx.Now(); len(fires) > 0 {
+			op, err := tx.NewOperationID()
+			if err != nil {
+				return nil, nil, err
+			}
+			n.LastFire, n.Firing, n.Op, n.Revision = fires[0], fires[0], op, a.def.Revision
+			n.Frozen, n.Done = false, 0
+		}
+		return old, &n, nil
+	}
+	if err := e.store.View(ctx, func(tx *store.Tx) error {
+		found = nil
+		_, next, err := decide(tx)
+		due = next != nil
+		return err
+	}); err != nil || !due {
+		return found, false, err
+	}
+	err := e.store.Update(ctx, func(tx *store.Tx) error {
+		found = nil
+		old, next, err := decide(tx)
+		if err != nil || next == nil {
+			return err
+		}
+		if next.Firing != 0 {
+			found = next
+		}
+		return tx.PutSchedule(old, next)
+	})
+	if err != nil {
+		return nil, false, err
+	}
+	return found, found != nil, nil
+}
+
+func specText(s triggers.ScheduleSpec) string {
+	return s.Cron + "|" + s.Zone + "|" + s.Gap + "|" + s.Overlap
+}
+
+// freeze fixes whom the fire is for, in one view of the store.
+func (e *Engine) freeze(ctx context.Context, a armed, s *store.Schedule) (*store.Schedule, error) {
+	where := a.trigger.Where
+	q := crm.Query{Account: a.account, State: a.trigger.Over, Where: where.Where}
+	_, err := e.store.Snapshot(ctx, s.Op, q, func(c *crm.Contact, l *crm.Life) bool {
+		return where.NeedsTombstone || where.Keep(c, l, nil, s.Firing)
+	})
+	if err != nil {
+		return nil, err
+	}
+	next := *s
+	next.Frozen = true
+	return &next, e.store.Update(ctx, func(tx *store.Tx) error { return tx.PutSchedule(s, &next) })
+}
+
+// startSelected starts the runs of a frozen selection, chunk by chunk. Each contact is looked at
+// again: what was selected must still hold, and a restored one needs a fact that changed since.
+func (e *Engine) startSelected(ctx context.Context, a armed, s *store.Schedule) error {
+	for {
+		var items []store.FrozenItem
+		var d decided
+		err := e.store.View(ctx, func(tx *store.Tx) error {
+			d = decided{}
+			var err error
+			if items, err = tx.Frozen(s.Op, crm.Key{}, e.starts.size()); err != nil {
+				return err
+			}
+			o := offer{e: e, tx: tx, d: &d, lists: map[crm.AccountID]map[crm.ItemID]string{}}
+			for _, it := range items {
+				if err := o.selected(it, a, s.Firing); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		if len(items) == 0 {
+			return e.endFire(ctx, s)
+		}
+		began := e.clock.Now()
+		err = e.store.Update(ctx, func(tx *store.Tx) error {
+			if err := e.start(tx, d); err != nil {
+				return err
+			}
+			return tx.DropFrozen(s.Op, items)
+		})
+		if err != nil && !errors.Is(err, store.ErrMoved) {
+			return err
+		}
+		e.starts.took(len(items), e.clock.Now().Sub(began))
+	}
+}
+
+// selected offers a contact of a frozen selection.
+func (o *offer) selected(it store.FrozenItem, a armed, fired crm.Nanos) error {
+	c, life, err := o.tx.Peek(it.Contact)
+	if err != nil || c == nil || life.Epoch != it.Epoch {
+		return err
+	}
+	tomb, err := o.tx.Tombstone(it.Contact, life)
+	if err != nil || !a.trigger.Where.Keep(c, &life, tomb, fired) {
+		return err
+	}
+	sel, ok := c.Selectable(life, a.trigger.Where.Reads)
+	if !ok {
+		o.suppress(life, a, crm.RefusedQuiet, "")
+		return nil
+	}
+	names, err := names(o.tx, o.lists, it.Contact.Account)
+	if err != nil {
+		return err
+	}
+	return o.entitled(sel, a, nil, names)
+}
+
+// endFire closes a fire.
+func (e *Engine) endFire(ctx context.Context, s *store.Schedule) error {
+	next := *s
+	next.Firing, next.Op, next.Frozen, next.Revision = 0, crm.OperationID{}, false, ""
+	return e.store.Update(ctx, func(tx *store.Tx) error {
+		for {
+			items, err := tx.Frozen(s.Op, crm.Key{}, 1000)
+			if err != nil || len(items) == 0 {
+				return errors.Join(err, tx.PutSchedule(s, &next))
+			}
+			if err := tx.DropFrozen(s.Op, items); err != nil {
+				return err
+			}
+		}
+	})
+}
+
+// nextFires gives the next instants of all schedules and of the sweep.
+func (e *Engine) nextFires(now crm.Nanos) []crm.Nanos {
+	e.defs.mu.Lock()
+	defer e.defs.mu.Unlock()
+	at := []crm.Nanos{e.sweep.Next(now)}
+	for _, a := range e.defs.crons {
+		if next := a.trigger.Schedule.Next(now); next != 0 {
+			at = append(at, next)
+		}
+	}
+	return at
+}

@@ -1,0 +1,498 @@
+package runtime
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/reprieve-run/reprieve/crm"
+	"github.com/reprieve-run/reprieve/plugins"
+	"github.com/reprieve-run/reprieve/store"
+	"github.com/reprieve-run/reprieve/triggers"
+	"github.com/reprieve-run/reprieve/workflow"
+)
+
+// pending is a run on its way through one turn.
+type pending struct {
+	was  crm.Run
+	def  *workflow.Workflow
+	turn Turn
+	seen store.Seen
+	env  triggers.Env // the snapshot that the turn was decided on
+	spec plugins.Spec // with turn.Call
+}
+
+// maxClaim is how many timers a page looks at, and maxBatch how many go to a plugin at once.
+const (
+	maxClaim = 2000
+	maxBatch = 1000
+)
+
+// advanceDue takes the runs that are due, decides what becomes of them, commits those that need no
+// action and hands the others to their plugins in batches, without waiting for them: a plugin that
+// hangs costs its own step only, and does not hide what is due behind its own runs.
+func (e *Engine) advanceDue(ctx context.Context) (worked bool, err error) {
+	full := map[position]bool{}
+	for from := store.FirstTimer; ; {
+		due, stale, next, err := e.claim(ctx, from, full)
+		if err != nil {
+			return worked, err
+		}
+		if len(stale) > 0 {
+			if err := e.store.Update(ctx, func(tx *store.Tx) error { return tx.DropTimers(stale) }); err != nil {
+				return worked, err
+			}
+		}
+		did, err := e.advanceRuns(ctx, due, full)
+		worked = worked || did || len(stale) > 0
+		if err != nil || worked || next == (crm.TimerKey{}) {
+			return worked, err
+		}
+		from = next
+	}
+}
+
+// position is where a run stands; runs at the same position come to the same action as a rule.
+type position struct{ workflow, revision, step string }
+
+func at(r crm.Run) position { return position{r.Workflow, r.Revision, r.Step} }
+
+// advanceRuns carries the given runs on by a turn, and notes the positions whose action has enough
+// batches inside its plugin already.
+func (e *Engine) advanceRuns(ctx context.Context, due []crm.Run, full map[position]bool) (worked bool, err error) {
+	turns, err := e.decide(ctx, due)
+	if err != nil {
+		return false, err
+	}
+	var quiet []*pending
+	calls := map[string][]*pending{}
+	var order []string
+	for _, p := range turns {
+		if p.turn.Call == nil {
+			quiet = append(quiet, p)
+			continue
+		}
+		g := p.turn.Call.Action + " " + p.def.ID + " " + p.def.Revision + " " + p.turn.Call.Step
+		if calls[g] == nil {
+			order = append(order, g)
+		}
+		calls[g] = append(calls[g], p)
+	}
+	if err := e.commit(ctx, quiet); err != nil {
+		return false, err
+	}
+	worked = len(quiet) > 0
+	for _, g := range order {
+		for batch := calls[g]; len(batch) > 0; {
+			n := min(maxBatch, len(batch))
+			if !e.launch(ctx, batch[:n]) {
+				for _, p := range batch {
+					full[at(p.was)] = true
+				}
+				break
+			}
+			worked = true
+			batch = batch[n:]
+		}
+	}
+	return worked, nil
+}
+
+// claim gives a page of due runs, without those that are inside a plugin already or stand where
+// nothing more can be launched.
+func (e *Engine) claim(ctx context.Context, from crm.TimerKey, full map[position]bool) (due []crm.Run, stale []crm.Timer, next crm.TimerKey, err error) {
+	err = e.store.View(ctx, func(tx *store.Tx) (err error) {
+		var runs []crm.Run
+		due = nil
+		if runs, stale, next, err = tx.DueRuns(from, tx.Now(), maxClaim); err != nil {
+			return err
+		}
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		for _, r := range runs {
+			if !e.inflight[r.ID] && !full[at(r)] {
+				due = append(due, r)
+			}
+		}
+		return nil
+	})
+	return due, stale, next, err
+}
+
+// decide takes a snapshot of each run and advances it.
+func (e *Engine) decide(ctx context.Context, due []crm.Run) ([]*pending, error) {
+	if len(due) == 0 {
+		return nil, nil
+	}
+	var ps []*pending
+	for _, r := range due {
+		def, err := e.definition(ctx, r.Account, r.Workflow, r.Revision)
+		if err != nil {
+			e.log.Error().Str("run", r.ID.String()).Str("code", crm.CodeOf(err)).Err(err).Msg("a run stands still: its revision cannot be loaded")
+			continue
+		}
+		ps = append(ps, &pending{was: r, def: def})
+	}
+	err := e.store.View(ctx, func(tx *store.Tx) error {
+		keys := make([]crm.Key, len(ps))
+		for i, p := range ps {
+			keys[i] = crm.Key{Account: p.was.Account, Contact: p.was.Contact}
+		}
+		if err := tx.Prefetch(keys); err != nil {
+			return err
+		}
+		lists := map[crm.AccountID]map[crm.ItemID]string{}
+		for _, p := range ps {
+			if err := e.snapshot(tx, p, lists); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := ps[:0]
+	for _, p := range ps {
+		if e.advance(ctx, p) {
+			out = append(out, p)
+		}
+	}
+	return out, nil
+}
+
+// snapshot reads what the run's decisions may read.
+func (e *Engine) snapshot(tx *store.Tx, p *pending, lists map[crm.AccountID]map[crm.ItemID]string) error {
+	k := crm.Key{Account: p.was.Account, Contact: p.was.Contact}
+	c, life, err := tx.Peek(k)
+	if err != nil {
+		return err
+	}
+	if c == nil {
+		c = &crm.Contact{Account: k.Account, ID: k.Contact}
+	}
+	tomb, err := tx.Tombstone(k, life)
+	if err != nil {
+		return err
+	}
+	names, err := names(tx, lists, k.Account)
+	if err != nil {
+		return err
+	}
+	p.env = triggers.Env{Contact: c, Life: life, Tombstone: tomb, Now: tx.Now(), ListName: names,
+		Run: triggers.RunInfo{ID: p.was.ID.String(), Workflow: p.was.Workflow, Trigger: p.was.Trigger, StartedAt: p.was.StartedAt}}
+	if !p.def.Uses("steps") {
+		return nil
+	}
+	steps, err := tx.Steps(p.was.ID)
+	if err != nil {
+		return err
+	}
+	p.env.Steps = map[string]triggers.StepInfo{}
+	for _, s := range steps {
+		info := triggers.StepInfo{Status: s.Status}
+		if len(s.Output) > 0 {
+			_ = json.Unmarshal(s.Output, &info.Output) // checked when it came; a condition on nothing says so
+		}
+		p.env.Steps[s.Path] = info
+	}
+	return nil
+}
+
+// advance decides the turn of a run on its snapshot; false when it has to wait for a plugin to be
+// installed.
+func (e *Engine) advance(ctx context.Context, p *pending) bool {
+	p.turn = Advance(p.def, p.was, Input{Env: p.env}, p.env.Now)
+	if p.turn.Call != nil {
+		spec, err := e.spec(ctx, p.turn.Call.Action)
+		if err != nil {
+			e.outcome(p, plugins.Outcome{Status: plugins.Retry, Code: crm.CodeOf(err), Message: err.Error(), After: crm.Minute})
+			return true
+		}
+		p.spec = spec
+		p.turn.Reads = append(p.turn.Reads, spec.Facts()...)
+	}
+	p.seen = store.See(p.env.Contact, p.turn.Reads)
+	return true
+}
+
+// outcome goes on with the turn after its action.
+func (e *Engine) outcome(p *pending, o plugins.Outcome) {
+	before := p.turn
+	p.turn = Advance(p.def, before.Run, Input{Env: p.env, Outcome: &o, Plugin: p.spec.Plugin + "@" + p.spec.Version}, p.env.Now)
+	p.turn.Steps = append(before.Steps, p.turn.Steps...)
+	p.turn.Reads = before.Reads
+	p.seen = store.See(p.env.Contact, p.turn.Reads)
+}
+
+// launch has a batch executed and committed beside the pass; false when its action has enough
+// batches inside its plugin already.
+func (e *Engine) launch(ctx context.Context, batch []*pending) bool {
+	action := batch[0].turn.Call.Action
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.busy[action] >= maxBusy || ctx.Err() != nil {
+		return false
+	}
+	e.busy[action]++
+	for _, p := range batch {
+		e.inflight[p.was.ID] = true
+	}
+	e.batches.Add(1)
+	go func() {
+		defer e.batches.Done()
+		if err := e.work(ctx, batch); err != nil {
+			e.log.Error().Str("action", action).Str("code", crm.CodeOf(err)).Err(err).Msg("a batch could not be committed; it will be tried again")
+		}
+		e.mu.Lock()
+		e.busy[action]--
+		for _, p := range batch {
+			delete(e.inflight, p.was.ID)
+		}
+		e.mu.Unlock()
+		select {
+		case e.done <- struct{}{}:
+		default:
+		}
+	}()
+	return true
+}
+
+// work executes a batch and commits what came of it. A call to the outside world is written down as
+// an intent first; one whose intent stands there already, and which is not idempotent, is not made
+// again: its outcome is unknown and shown as such.
+func (e *Engine) work(ctx context.Context, batch []*pending) error {
+	spec, action := batch[0].spec, batch[0].turn.Call.Action
+	if spec.External {
+		var unknown []*pending
+		var err error
+		if batch, unknown, err = e.intend(ctx, batch); err != nil {
+			return err
+		}
+		for _, p := range unknown {
+			e.outcome(p, plugins.Outcome{Status: plugins.NoOutcome, Message: "the call was made before a stop and its outcome is not known"})
+		}
+		if err := e.commit(ctx, unknown); err != nil || len(batch) == 0 {
+			return err
+		}
+	}
+	b := plugins.Batch{Now: batch[0].env.Now, Items: make([]plugins.Item, len(batch))}
+	for i, p := range batch {
+		b.Items[i] = plugins.Item{
+			Key: idempotencyKey(p.was.ID, p.turn.Call.Step), Attempt: p.turn.Run.Attempt, Params: p.turn.Call.Params,
+			Run:     plugins.RunInfo{ID: p.was.ID.String(), Workflow: p.was.Workflow, Step: p.turn.Call.Step, StartedAt: p.was.StartedAt},
+			Targets: []plugins.Target{{Contact: p.env.Contact, Life: p.env.Life, Tombstone: p.env.Tombstone, ReadsRev: p.seen.Rev}},
+		}
+	}
+	outcomes, err := e.actions.Execute(ctx, action, b)
+	if ctx.Err() != nil {
+		return nil // stopping: the same keys again after the start
+	}
+	for i, p := range batch {
+		o := plugins.Outcome{}
+		if i < len(outcomes) {
+			o = outcomes[i]
+		}
+		if o.Status == plugins.NoOutcome && (!spec.External || spec.Idempotent) {
+			o = plugins.Outcome{Status: plugins.Retry, Code: crm.CodeUnavailable, Message: message(err)}
+		}
+		e.outcome(p, o)
+	}
+	return e.commit(ctx, batch)
+}
+
+func message(err error) string {
+	if err == nil {
+		return "the plugin gave no outcome"
+	}
+	return err.Error()
+}
+
+// idempotencyKey is the same for every attempt at a step, and for no other.
+func idempotencyKey(run crm.RunID, step string) string {
+	sum := sha256.Sum256([]byte(run.String() + "/" + step))
+	return hex.EncodeToString(sum[:16])
+}
+
+// intend writes the intents of a batch of external calls, and sorts out those that were made before
+// and must not be made again.
+func (e *Engine) intend(ctx context.Context, batch []*pending) (fresh, unknown []*pending, err error) {
+	err = e.store.Update(ctx, func(tx *store.Tx) error {
+		fresh, unknown = nil, nil
+		for _, p := range batch {
+			first, err := tx.Intend(crm.StepRecord{Run: p.was.ID, Account: p.was.Account, Contact: p.was.Contact, Path: p.turn.Call.Step,
+				Action: p.turn.Call.Action, Attempt: p.turn.Run.Attempt, At: tx.Now()})
+			switch {
+			case err != nil:
+				return err
+			case first || p.spec.Idempotent:
+				fresh = append(fresh, p)
+			default:
+				unknown = append(unknown, p)
+			}
+		}
+		return nil
+	})
+	return fresh, unknown, err
+}
+
+// commit commits turns in chunks that hold the writer briefly, and settles with each that was not
+// taken: a run that moved on is left alone, a decision whose facts changed is made again with the
+// outcome kept, and an effect that was refused fails its step.
+func (e *Engine) commit(ctx context.Context, ps []*pending) error {
+	for len(ps) > 0 {
+		n := min(len(ps), e.turns.size())
+		began := e.clock.Now()
+		left, err := e.commitChunk(ctx, ps[:n])
+		if err != nil {
+			return err
+		}
+		e.turns.took(n, e.clock.Now().Sub(began))
+		for _, p := range left {
+			if err := e.settle(ctx, p); err != nil {
+				return err
+			}
+		}
+		ps = ps[n:]
+	}
+	return nil
+}
+
+// commitChunk commits turns in one transaction and gives back those that were not taken. If one of
+// them broke the transaction, all are given back to be committed singly.
+func (e *Engine) commitChunk(ctx context.Context, ps []*pending) (left []*pending, err error) {
+	err = e.store.Update(ctx, func(tx *store.Tx) error {
+		left = nil
+		keys := make([]crm.Key, len(ps))
+		for i, p := range ps {
+			keys[i] = crm.Key{Account: p.was.Account, Contact: p.was.Contact}
+		}
+		if err := tx.Prefetch(keys); err != nil {
+			return err
+		}
+		for _, p := range ps {
+			a, err := p.advanced()
+			if err == nil {
+				err = tx.CommitRun(a)
+			}
+			if err != nil {
+				left = append(left, p)
+			}
+		}
+		return nil
+	})
+	if refusal(err) != nil {
+		return ps, nil
+	}
+	return left, err
+}
+
+// refusal gives the error of a refused mutation, nil for any other: one of the store itself is not
+// the run's fault.
+func refusal(err error) *crm.Error {
+	var r *crm.Error
+	if !errors.As(err, &r) || r.Code == crm.CodeStopped || r.Code == crm.CodeDiskFull || r.Code == crm.CodeCorrupt {
+		return nil
+	}
+	return r
+}
+
+// advanced turns effects into mutations: an effect names a target by its index, and the only target
+// is the run's contact.
+func (p *pending) advanced() (store.Advanced, error) {
+	a := store.Advanced{Was: p.was, Run: p.turn.Run, Seen: p.seen, Steps: p.turn.Steps}
+	for _, ef := range p.turn.Effects {
+		m, err := ef.Mutation(plugins.Target{Contact: p.env.Contact, Life: p.env.Life})
+		if err != nil {
+			return a, err
+		}
+		a.Effects = append(a.Effects, m)
+	}
+	return a, nil
+}
+
+// settle commits one turn on its own, deciding again as often as its facts change.
+func (e *Engine) settle(ctx context.Context, p *pending) error {
+	for try := 0; ; try++ {
+		err := e.store.Update(ctx, func(tx *store.Tx) error {
+			a, err := p.advanced()
+			if err != nil {
+				return err
+			}
+			return tx.CommitRun(a)
+		})
+		switch {
+		case err == nil:
+			return nil
+		case errors.Is(err, store.ErrStale):
+			return e.superseded(ctx, p)
+		case errors.Is(err, store.ErrMoved) && try < 100:
+			if err := e.again(ctx, p); err != nil {
+				return err
+			}
+		case refusal(err) != nil && len(p.turn.Effects) > 0:
+			e.refuse(p, refusal(err))
+		default:
+			return err
+		}
+	}
+}
+
+// again decides a turn anew on a fresh snapshot. If it comes to the same action, the outcome that is
+// there stands: a plugin is not called twice for one step. If not, the outcome is dropped with the
+// decision that led to it.
+func (e *Engine) again(ctx context.Context, p *pending) error {
+	had, steps := p.turn, p.turn.Steps
+	if err := e.store.View(ctx, func(tx *store.Tx) error {
+		return e.snapshot(tx, p, map[crm.AccountID]map[crm.ItemID]string{})
+	}); err != nil {
+		return err
+	}
+	if !e.advance(ctx, p) || p.turn.Call == nil {
+		return nil
+	}
+	for _, s := range steps {
+		if s.Action != "" && s.Path == p.turn.Call.Step {
+			call := p.turn
+			p.turn = had
+			p.turn.Steps = append(call.Steps, s)
+			p.turn.Reads = call.Reads
+			p.seen = store.See(p.env.Contact, call.Reads)
+			return nil
+		}
+	}
+	p.turn.Run.Due, p.turn.Call = p.env.Now, nil // another action now: the next pass calls it
+	return nil
+}
+
+// refuse turns a refused effect into the step's failure.
+func (e *Engine) refuse(p *pending, err *crm.Error) {
+	for i := range p.turn.Steps {
+		if s := &p.turn.Steps[i]; s.Action != "" {
+			s.Status, s.Code, s.Message, s.Output = store.StepFailed, err.Code, err.Error(), nil
+		}
+	}
+	p.turn.Effects = nil
+	p.turn.Run.Status, p.turn.Run.Due, p.turn.Run.EndedAt = crm.RunFailed, 0, p.env.Now
+	p.turn.Run.Reason = fmt.Sprintf("step %s: %s", p.turn.Run.Step, err.Code)
+}
+
+// superseded journals the result that came too late for its run: the contact was deleted or restored
+// while the plugin worked. Nothing else of it is kept.
+func (e *Engine) superseded(ctx context.Context, p *pending) error {
+	return e.store.Update(ctx, func(tx *store.Tx) error {
+		for _, s := range p.turn.Steps {
+			if s.Action == "" {
+				continue
+			}
+			s.Status, s.Output, s.Message = store.StepSuperseded, nil, "the contact was deleted or restored meanwhile"
+			if err := tx.Supersede(p.was, s); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}

@@ -1,0 +1,116 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+
+	"github.com/reprieve-run/reprieve/crm"
+	"github.com/reprieve-run/reprieve/store"
+)
+
+// sweepName is what the sweep's schedule is called; it belongs to no account.
+const sweepName = "retention/sweep"
+
+// SweepReport says what a sweep did.
+type SweepReport struct {
+	At     crm.Nanos `json:"at"`
+	Due    int       `json:"due"`    // past their deadline
+	Purged int       `json:"purged"` // gone for good
+	Held   int       `json:"held"`   // kept by a legal hold
+	Failed int       `json:"failed"` // refused for another reason; see the log
+}
+
+var sweeper = crm.Actor{ID: "system:sweep", Role: crm.System}
+
+// sweepDue runs the sweep when its schedule says so. The schedule only wakes it: whether a contact is
+// purged is decided by the deadline that its delete stamped, inside the purging transaction. A sweep
+// that was missed makes a purge later, never earlier.
+func (e *Engine) sweepDue(ctx context.Context) (bool, error) {
+	var old *store.Schedule
+	var now crm.Nanos
+	var due bool
+	err := e.store.View(ctx, func(tx *store.Tx) (err error) {
+		now = tx.Now()
+		if old, err = tx.Schedule(crm.AccountID{}, sweepName); err != nil {
+			return err
+		}
+		if old == nil {
+			due = true
+			return nil
+		}
+		fires, missed := e.sweep.Due(old.LastFire, now)
+		due = len(fires)+missed > 0
+		return nil
+	})
+	if err != nil || !due {
+		return false, err
+	}
+	report, err := e.Sweep(ctx)
+	if err != nil {
+		return false, err
+	}
+	next := store.Schedule{Name: sweepName, LastFire: now}
+	err = e.store.Update(ctx, func(tx *store.Tx) error { return tx.PutSchedule(old, &next) })
+	if errors.Is(err, store.ErrStale) {
+		err = nil
+	}
+	return report.Purged > 0, err
+}
+
+// Sweep purges what is past its deadline, in chunks that hold the writer briefly. It refuses to run
+// while the clock is behind the store's high-water mark.
+func (e *Engine) Sweep(ctx context.Context) (SweepReport, error) {
+	var report SweepReport
+	var after *crm.Deadline
+	for {
+		var chunk []crm.Deadline
+		err := e.store.View(ctx, func(tx *store.Tx) (err error) {
+			if behind, holds := tx.ClockBehind(); holds {
+				return crm.Errorf("sweep", crm.CodeHeldClock, "the clock is %s behind an instant that the store has seen", behind.Time().Sub(crm.Nanos(0).Time())).
+					WithHint("set the clock right; the sweep goes on by itself")
+			}
+			report.At = tx.Now()
+			chunk, err = tx.Expired(report.At, after, e.purges.size())
+			return err
+		})
+		if err != nil || len(chunk) == 0 {
+			return report, err
+		}
+		began := e.clock.Now()
+		done, err := e.purgeChunk(ctx, chunk)
+		if err != nil {
+			return report, err
+		}
+		e.purges.took(len(chunk), e.clock.Now().Sub(began))
+		report.Due += len(chunk)
+		report.Purged += done.Purged
+		report.Held += done.Held
+		report.Failed += done.Failed
+		after = &chunk[len(chunk)-1]
+	}
+}
+
+func (e *Engine) purgeChunk(ctx context.Context, chunk []crm.Deadline) (SweepReport, error) {
+	var report SweepReport
+	why := crm.Cause{Kind: crm.ByRetention}
+	err := e.store.Update(ctx, func(tx *store.Tx) error {
+		report = SweepReport{}
+		for _, d := range chunk {
+			_, err := tx.Apply(sweeper, why, crm.Purge{Contact: crm.Key{Account: d.Account, Contact: d.Contact}, Reason: "retention"})
+			var refused *crm.Error
+			switch {
+			case err == nil:
+				report.Purged++
+			case crm.CodeOf(err) == crm.CodeHeld:
+				report.Held++
+			case errors.As(err, &refused):
+				report.Failed++
+				e.log.Warn().Str("contact", d.Contact.String()).Str("code", refused.Code).Msg("the sweep left a contact")
+			default:
+				return err
+			}
+		}
+		return nil
+	})
+	return report, err
+}

@@ -1,0 +1,113 @@
+package server
+
+import (
+	"github.com/reprieve-run/reprieve/crm"
+	"github.com/reprieve-run/reprieve/store"
+)
+
+// The views are what verbs show: snake_case, names instead of row ids where there are any, never a
+// salt.
+
+// ContactView is a contact as people and programs see it.
+type ContactView struct {
+	ID              crm.ContactID     `json:"id"`
+	State           crm.State         `json:"state"`
+	Name            string            `json:"name,omitempty"`
+	Email           string            `json:"email,omitempty"`
+	Phone           string            `json:"phone,omitempty"`
+	ExternalID      string            `json:"external_id,omitempty"`
+	Tags            []string          `json:"tags"`
+	Lists           map[string]string `json:"lists"` // name → status
+	Fields          map[string]any    `json:"fields,omitempty"`
+	Archived        bool              `json:"archived,omitempty"`
+	Held            bool              `json:"legal_hold,omitempty"`
+	CreatedAt       crm.Nanos         `json:"created_at"`
+	Epoch           uint64            `json:"epoch"`
+	Revision        uint64            `json:"revision"`
+	DeletedAt       crm.Nanos         `json:"deleted_at,omitzero"`
+	RestorableUntil crm.Nanos         `json:"restorable_until,omitzero"`
+}
+
+// contactView shows a contact; listName names lists.
+func contactView(c *crm.Contact, l crm.Life, listName func(crm.ItemID) string) ContactView {
+	v := ContactView{ID: c.ID, State: l.State, Name: fullName(c), Email: c.Email.Value, Phone: c.Phone.Value,
+		ExternalID: c.External.Value, Tags: c.TagNames(), Lists: map[string]string{}, Archived: c.Archived.On,
+		Held: l.Held, CreatedAt: c.CreatedAt, Epoch: l.Epoch, Revision: c.Rev}
+	for _, m := range c.Lists {
+		if !m.Absent {
+			v.Lists[listName(m.List)] = string(m.Status)
+		}
+	}
+	for _, f := range c.Fields {
+		if !f.Absent {
+			if v.Fields == nil {
+				v.Fields = map[string]any{}
+			}
+			v.Fields[f.Name] = f.Value.Any()
+		}
+	}
+	if l.State == crm.Deleted {
+		v.DeletedAt, v.RestorableUntil = l.Since, l.RestorableUntil
+	}
+	return v
+}
+
+func fullName(c *crm.Contact) string {
+	first, last := c.Field("first_name").Text, c.Field("last_name").Text
+	if first != "" && last != "" {
+		return first + " " + last
+	}
+	return first + last
+}
+
+// RecordView is an associated record.
+type RecordView struct {
+	ID        crm.ItemID   `json:"id"`
+	Kind      crm.ItemKind `json:"kind"`
+	Title     string       `json:"title,omitempty"`
+	Body      string       `json:"body,omitempty"`
+	Status    string       `json:"status,omitempty"`
+	CreatedAt crm.Nanos    `json:"created_at"`
+	Due       crm.Nanos    `json:"due,omitzero"`
+	DeletedAt crm.Nanos    `json:"deleted_at,omitzero"` // deleted on its own: no restore brings it back
+}
+
+// RunView is a run.
+type RunView struct {
+	ID        crm.RunID     `json:"id"`
+	Workflow  string        `json:"workflow"`
+	Revision  string        `json:"revision"`
+	Trigger   string        `json:"trigger"`
+	Contact   crm.ContactID `json:"contact,omitzero"`
+	Status    crm.RunStatus `json:"status"`
+	Step      string        `json:"step,omitempty"`
+	Reason    string        `json:"reason,omitempty"`
+	Due       crm.Nanos     `json:"due,omitzero"`
+	StartedAt crm.Nanos     `json:"started_at"`
+	EndedAt   crm.Nanos     `json:"ended_at,omitzero"`
+	Steps     []StepView    `json:"steps,omitempty"`
+}
+
+// StepView is a line of a run's journal.
+type StepView struct {
+	Step    string    `json:"step"`
+	Action  string    `json:"action,omitempty"`
+	Status  string    `json:"status"`
+	Attempt uint32    `json:"attempt,omitempty"`
+	At      crm.Nanos `json:"at"`
+	Code    string    `json:"code,omitempty"`
+	Message string    `json:"message,omitempty"`
+	Plugin  string    `json:"plugin,omitempty"`
+}
+
+func runView(tx *store.Tx, r *crm.Run) (RunView, error) {
+	life, err := tx.Life(crm.Key{Account: r.Account, Contact: r.Contact})
+	v := RunView{ID: r.ID, Workflow: r.Workflow, Revision: short(r.Revision), Trigger: r.Trigger, Contact: r.Contact,
+		Status: r.StatusFor(life), Step: r.Step, Reason: r.Reason, Due: r.Due, StartedAt: r.StartedAt, EndedAt: r.EndedAt}
+	if v.Status == crm.RunSuspended {
+		v.Due = 0 // no timer will wake it
+	}
+	return v, err
+}
+
+func short(revision string) string { return revision[:min(12, len(revision))] }

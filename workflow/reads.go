@@ -1,0 +1,43 @@
+package workflow
+
+import (
+	"slices"
+
+	"github.com/reprieve-run/reprieve/crm"
+)
+
+// Reads gives the facts that the value's templates read.
+func (v *Value) Reads() []crm.Fact {
+	if v == nil {
+		return nil
+	}
+	var facts []crm.Fact
+	if v.text != nil {
+		facts = v.text.Reads()
+	}
+	for _, item := range v.list {
+		facts = append(facts, item.Reads()...)
+	}
+	for _, p := range v.pairs {
+		facts = append(facts, p.val.Reads()...)
+	}
+	return facts
+}
+
+func (v *Value) uses(name string) bool {
+	if v == nil {
+		return false
+	}
+	return v.text != nil && v.text.Uses(name) ||
+		slices.ContainsFunc(v.list, func(item *Value) bool { return item.uses(name) }) ||
+		slices.ContainsFunc(v.pairs, func(p pair) bool { return p.val.uses(name) })
+}
+
+// Uses says whether a step of the workflow names something, steps say, so that a caller may spare
+// itself reading it.
+func (w *Workflow) Uses(name string) bool {
+	return slices.ContainsFunc(w.Nodes, func(n Node) bool {
+		return n.With.uses(name) || n.ExitReason != nil && n.ExitReason.Uses(name) ||
+			slices.ContainsFunc(n.Arms, func(a Arm) bool { return a.If != nil && a.If.Uses(name) })
+	})
+}
