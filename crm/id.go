@@ -13,28 +13,29 @@ type ID[P prefixer] [16]byte
 
 type prefixer interface{ prefix() string }
 
+// The kinds that an id may be of, for ParseID and NewID.
 type (
-	accountPrefix   struct{}
-	contactPrefix   struct{}
-	runPrefix       struct{}
-	operationPrefix struct{}
-	itemPrefix      struct{}
+	AccountKind   struct{}
+	ContactKind   struct{}
+	RunKind       struct{}
+	OperationKind struct{}
+	ItemIDKind    struct{}
 )
 
-func (accountPrefix) prefix() string   { return "acc" }
-func (contactPrefix) prefix() string   { return "con" }
-func (runPrefix) prefix() string       { return "run" }
-func (operationPrefix) prefix() string { return "blk" }
-func (itemPrefix) prefix() string      { return "itm" }
+func (AccountKind) prefix() string   { return "acc" }
+func (ContactKind) prefix() string   { return "con" }
+func (RunKind) prefix() string       { return "run" }
+func (OperationKind) prefix() string { return "blk" }
+func (ItemIDKind) prefix() string    { return "itm" }
 
 // The kinds of id.
 type (
-	AccountID   = ID[accountPrefix]   // acc_…
-	ContactID   = ID[contactPrefix]   // con_…
-	RunID       = ID[runPrefix]       // run_…
-	OperationID = ID[operationPrefix] // blk_…
+	AccountID   = ID[AccountKind]   // acc_…
+	ContactID   = ID[ContactKind]   // con_…
+	RunID       = ID[RunKind]       // run_…
+	OperationID = ID[OperationKind] // blk_…
 	// ItemID names a record, a list, a campaign, a company or an opportunity: itm_…
-	ItemID = ID[itemPrefix]
+	ItemID = ID[ItemIDKind]
 )
 
 // idText is Crockford's alphabet in lower case: no i, l, o or u, so an id survives being read aloud.

@@ -17,6 +17,17 @@ func (s State) String() string { return [...]string{"live", "deleted", "purged"}
 // MarshalText is String.
 func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
+// UnmarshalText reads what MarshalText wrote.
+func (s *State) UnmarshalText(b []byte) error {
+	for _, st := range []State{Live, Deleted, Purged} {
+		if st.String() == string(b) {
+			*s = st
+			return nil
+		}
+	}
+	return Errorf("read a state", CodeInvalid, "%q is no state of a contact", clip(string(b)))
+}
+
 // Life is the small row from which everything about a deletion is derived. A delete writes this row
 // and touches neither the contact nor its records, runs or timers: they are live, or runnable, only
 // as far as this row says so.

@@ -35,6 +35,15 @@ func (k ItemKind) String() string { return itemKinds[k] }
 // MarshalText is String.
 func (k ItemKind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 
+// UnmarshalText reads what MarshalText wrote.
+func (k *ItemKind) UnmarshalText(b []byte) error {
+	var ok bool
+	if *k, ok = ParseItemKind(string(b)); !ok {
+		return Errorf("read a kind of item", CodeInvalid, "there is no kind %q", clip(string(b)))
+	}
+	return nil
+}
+
 // IsRecord says whether the kind is an associated record: it belongs to one contact and lives
 // exactly while that contact does.
 func (k ItemKind) IsRecord() bool { return k > 0 && k < firstLinkKind && itemKinds[k] != "" }

@@ -34,6 +34,14 @@ func (n Nanos) String() string {
 	return n.Time().Format(time.RFC3339Nano)
 }
 
+// Days shows a length as days, or as Go does when it is not a whole number of them.
+func (n Nanos) Days() string {
+	if n%Day == 0 && n != 0 {
+		return strconv.FormatInt(int64(n/Day), 10) + "d"
+	}
+	return time.Duration(n).String()
+}
+
 // MarshalText shows the instant in JSON as String does.
 func (n Nanos) MarshalText() ([]byte, error) { return []byte(n.String()), nil }
 

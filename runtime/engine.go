@@ -59,7 +59,7 @@ func New(o Options) (*Engine, error) {
 	if o.Sweep == "" {
 		o.Sweep = "* * * * *"
 	}
-	sweep, err := triggers.ParseSchedule(triggers.ScheduleSpec{Cron: o.Sweep, Zone: "UTC", Misfire: "last", Within: 366 * crm.Day})
+	sweep, err := triggers.ParseSchedule(triggers.ScheduleSpec{Cron: o.Sweep, Zone: "UTC", Misfire: "last", Within: 31 * crm.Day})
 	if err != nil {
 		return nil, err
 	}

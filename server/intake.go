@@ -23,7 +23,8 @@ const (
 	intakeField   = 1 << 20 // bytes of a cell, and of a line of associated records
 	intakeRecord  = 4 << 20 // bytes of a record of a CSV, quoted line breaks included
 	intakeColumns = 500
-	intakeNames   = 200 // tags, lists or campaigns of a row
+	intakeShown   = 16 << 10 // bytes of a row that its reject repeats
+	intakeNames   = 200      // tags, lists or campaigns of a row
 )
 
 // intakeContact is one good row.
@@ -53,7 +54,8 @@ type intakeItem struct {
 }
 
 // Reject is a row that was not taken. Row is the only member that holds what the file said, so that
-// a person can mend it; it must not be logged. It is empty if the row could not be told apart.
+// a person can mend it; it must not be logged. It is empty if the row could not be told apart or is
+// larger than 16 KiB, so that many rejects may be kept.
 type Reject struct {
 	Line   int      `json:"line"` // where the record starts, from 1
 	Code   string   `json:"code"` // stable
@@ -88,6 +90,18 @@ const (
 type rowError struct{ code, reason string }
 
 func (e *rowError) Error() string { return e.reason }
+
+// reject says that the row at a line is not taken.
+func (e *rowError) reject(line int, row ...string) Reject {
+	size := 0
+	for _, cell := range row {
+		size += len(cell)
+	}
+	if size > intakeShown {
+		row = nil
+	}
+	return Reject{Line: line, Code: e.code, Reason: e.reason, Row: row}
+}
 
 // intakeLine is a line with its terminator.
 type intakeLine struct {

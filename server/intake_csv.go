@@ -36,10 +36,7 @@ func readContacts(r io.Reader, yield func(intakeContact) error, reject func(Reje
 		}
 		c, bad := readRow(columns, rec, seen)
 		if bad != nil {
-			if bad.code == rejectTooLarge {
-				rec.cells = nil
-			}
-			reject(Reject{Line: rec.first, Code: bad.code, Reason: bad.reason, Row: rec.cells})
+			reject(bad.reject(rec.first, rec.cells...))
 			continue
 		}
 		if err := yield(c); err != nil {

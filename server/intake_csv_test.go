@@ -142,7 +142,7 @@ func TestBadRows(t *testing.T) {
 				t.Errorf("a reject repeats the row: %s", says)
 			}
 			for _, r := range rejects {
-				if len(fmt.Sprint(r.Row)) > intakeField {
+				if len(fmt.Sprint(r.Row)) > 2*intakeShown {
 					t.Errorf("the reject carries a row of %d bytes", len(fmt.Sprint(r.Row)))
 				}
 			}

@@ -33,11 +33,7 @@ func readAssociated(r io.Reader, yield func(intakeItem) error, reject func(Rejec
 		}
 		it, bad := readItem(l, seen)
 		if bad != nil {
-			no := Reject{Line: l.num, Code: bad.code, Reason: bad.reason}
-			if !l.long {
-				no.Row = []string{string(trimEOL(l.text))}
-			}
-			reject(no)
+			reject(bad.reject(l.num, string(trimEOL(l.text))))
 			continue
 		}
 		if err := yield(it); err != nil {

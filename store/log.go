@@ -142,8 +142,8 @@ func (tx *Tx) Events(after []byte, n int) ([]Logged, []byte, error) {
 }
 
 // VerifyLog recomputes the chain from the first entry and compares its end with the stored head. It
-// gives the number of entries. The chain over the purged stays whole: it covers the sealed bytes.
-func (s *Store) VerifyLog(ctx context.Context) (n uint64, err error) {
+// gives the number of entries and the hash of the last. The chain over the purged stays whole: it covers the sealed bytes.
+func (s *Store) VerifyLog(ctx context.Context) (n uint64, end []byte, err error) {
 	err = s.eng.View(ctx, func(tx row.Tx) error {
 		var prev [32]byte
 		var cursor []byte
@@ -179,7 +179,14 @@ func (s *Store) VerifyLog(ctx context.Context) (n uint64, err error) {
 		if head == nil || head.N != n || !bytes.Equal(head.Bytes, prev[:]) {
 			return crm.Errorf("verify the log", crm.CodeCorrupt, "the log ends at entry %d, which is not its recorded end", n)
 		}
+		end = head.Bytes
 		return nil
 	})
-	return n, err
+	return n, end, err
+}
+
+// Waiting counts the entries behind a cursor, up to n.
+func (tx *Tx) Waiting(after []byte, n int) (int, error) {
+	rows, _, err := tx.row.Next(tx.ctx, logName, after, n)
+	return len(rows), err
 }

@@ -238,7 +238,7 @@ func (tx *Tx) freeKey(r *crm.Run) error {
 // record is dropped. An intent may be followed by its result. The output is sealed.
 func (tx *Tx) CommitStep(r crm.StepRecord) (first bool, err error) {
 	old, err := one(tx.ctx, tx.row.Steps(), r.Key())
-	if err != nil || old != nil && old.Status != StepIntent {
+	if err != nil || old != nil && old.Status != StepIntent && old.Status != StepSuperseded {
 		return false, err
 	}
 	if len(r.Output) > 0 {
@@ -258,12 +258,41 @@ func (tx *Tx) CommitStep(r crm.StepRecord) (first bool, err error) {
 
 // The statuses of a step in the journal.
 const (
-	StepIntent  = "intent" // an external call is about to be made
-	StepDone    = "done"
-	StepSkipped = "skipped"
-	StepFailed  = "failed"
-	StepUnknown = "unknown" // an external call whose outcome cannot be known
+	StepIntent     = "intent" // an external call is about to be made
+	StepDone       = "done"
+	StepSkipped    = "skipped"
+	StepFailed     = "failed"
+	StepUnknown    = "unknown"    // an external call whose outcome cannot be known
+	StepSuperseded = "superseded" // its result came after the contact's epoch had moved
 )
+
+// Intend journals that an external call is about to be made; false if that was journalled before for
+// the same attempt, in which case the call may have been made. (A later attempt is only made once the
+// one before has answered.)
+func (tx *Tx) Intend(r crm.StepRecord) (first bool, err error) {
+	old, err := one(tx.ctx, tx.row.Steps(), r.Key())
+	if err != nil || old != nil && old.Attempt >= r.Attempt {
+		return false, err
+	}
+	r.Status = StepIntent
+	tx.wrote = true
+	return true, tx.row.Steps().Write(tx.ctx, []row.Change[crm.StepRecord]{{Old: old, New: &r}})
+}
+
+// Supersede journals a result that came after the run's epoch had moved; if the run merely moved on
+// by itself, or is gone, it does nothing.
+func (tx *Tx) Supersede(was crm.Run, r crm.StepRecord) error {
+	stored, err := tx.Run(was.ID)
+	if err != nil || stored == nil || stored.Token != was.Token {
+		return err
+	}
+	life, err := tx.Life(crm.Key{Account: was.Account, Contact: was.Contact})
+	if err != nil || life.Epoch == stored.Epoch {
+		return err
+	}
+	_, err = tx.CommitStep(r)
+	return err
+}
 
 // Steps gives a run's journal in order of path, outputs opened where the contact still exists.
 func (tx *Tx) Steps(run crm.RunID) ([]crm.StepRecord, error) {
@@ -290,12 +319,17 @@ func (tx *Tx) Steps(run crm.RunID) ([]crm.StepRecord, error) {
 	return recs, nil
 }
 
-// DueRuns gives runs whose timer is due at now, at most n, and the timers that are stale: their run
-// is gone or its epoch is not its contact's any more.
-func (tx *Tx) DueRuns(now crm.Nanos, n int) (runs []crm.Run, stale []crm.Timer, err error) {
-	timers, err := tx.row.Timers().Range(tx.ctx, crm.TimerKey{Due: -1 << 63}, crm.TimerKey{Due: now + 1}, n)
+// DueRuns gives a page of what is due at now, from a key on: the runs, and the timers that are stale,
+// since their run is gone or its epoch is not its contact's any more. It looks at no more than n
+// timers; next is where the following page begins, the zero key at the end.
+func (tx *Tx) DueRuns(from crm.TimerKey, now crm.Nanos, n int) (runs []crm.Run, stale []crm.Timer, next crm.TimerKey, err error) {
+	timers, err := tx.row.Timers().Range(tx.ctx, from, crm.TimerKey{Due: now + 1}, n+1)
 	if err != nil || len(timers) == 0 {
-		return nil, nil, err
+		return nil, nil, next, err
+	}
+	if len(timers) > n {
+		next = timers[n].Key()
+		timers = timers[:n]
 	}
 	ids := make([]crm.RunID, len(timers))
 	keys := make([]crm.Key, len(timers))
@@ -303,16 +337,16 @@ func (tx *Tx) DueRuns(now crm.Nanos, n int) (runs []crm.Run, stale []crm.Timer, 
 		ids[i], keys[i] = t.Run, crm.Key{Account: t.Account, Contact: t.Contact}
 	}
 	if err := tx.lives.load(tx.ctx, keys...); err != nil {
-		return nil, nil, err
+		return nil, nil, next, err
 	}
 	got, err := tx.row.Runs().Get(tx.ctx, ids)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, next, err
 	}
 	for i, t := range timers {
 		life, err := tx.Life(keys[i])
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, next, err
 		}
 		r := got[t.Run]
 		if r == nil || r.Due != t.Due || r.StatusFor(life) == crm.RunSuspended || r.Status.Finished() {
@@ -321,8 +355,11 @@ func (tx *Tx) DueRuns(now crm.Nanos, n int) (runs []crm.Run, stale []crm.Timer, 
 			runs = append(runs, *r)
 		}
 	}
-	return runs, stale, nil
+	return runs, stale, next, nil
 }
+
+// FirstTimer is a key before every timer.
+var FirstTimer = crm.TimerKey{Due: -1 << 63}
 
 // NextTimer gives the instant of the earliest timer, 0 if there is none.
 func (tx *Tx) NextTimer() (crm.Nanos, error) {

@@ -91,6 +91,9 @@ func (s *Store) Close() error { return s.eng.Close() }
 // missing one costs time, never truth.
 func (s *Store) Wake() <-chan struct{} { return s.wake }
 
+// Rand is where the store takes its random bytes from.
+func (s *Store) Rand() io.Reader { return s.rand }
+
 // View runs fn on a consistent snapshot.
 func (s *Store) View(ctx context.Context, fn func(*Tx) error) error {
 	return s.eng.View(ctx, func(r row.Tx) error { return fn(s.begin(ctx, r)) })

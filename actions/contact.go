@@ -1,0 +1,110 @@
+package actions
+
+import (
+	"context"
+	"strings"
+
+	"github.com/reprieve-run/reprieve/plugins/sdk"
+)
+
+type deleteParams struct {
+	Reason string `json:"reason,omitempty" jsonschema:"why, for the tombstone and the audit log"`
+}
+
+var contactDelete = sdk.Func(sdk.Action{
+	Name:    "contact.delete",
+	Summary: "Delete the contact; it can be restored until the recovery window has passed.",
+	Effects: []sdk.EffectKind{sdk.ContactDelete},
+}, func(_ context.Context, in sdk.Input, p deleteParams) (sdk.Result, error) {
+	return onEach(in, sdk.Live, "already deleted", func(i int) sdk.Effect { return sdk.Delete(i, p.Reason) })
+})
+
+type restoreParams struct {
+	Reason string `json:"reason,omitempty" jsonschema:"why, for the receipt and the audit log"`
+}
+
+var contactRestore = sdk.Func(sdk.Action{
+	Name:    "contact.restore",
+	Summary: "Restore the deleted contact with what the deletion took; starts nothing.",
+	Effects: []sdk.EffectKind{sdk.ContactRestore},
+}, func(_ context.Context, in sdk.Input, p restoreParams) (sdk.Result, error) {
+	return onEach(in, sdk.Deleted, "not deleted", func(i int) sdk.Effect { return sdk.Restore(i, p.Reason) })
+})
+
+// onEach makes an effect for each target in the wanted state. With none there is nothing to do: an
+// item that is tried again after it was committed ends here.
+func onEach(in sdk.Input, want sdk.State, otherwise string, effect func(i int) sdk.Effect) (sdk.Result, error) {
+	if len(in.Targets) == 0 {
+		return sdk.Result{}, errNoContact
+	}
+	var effects []sdk.Effect
+	purged := 0
+	for i, t := range in.Targets {
+		switch t.State {
+		case want:
+			effects = append(effects, effect(i))
+		case sdk.Purged:
+			purged++
+		}
+	}
+	switch {
+	case len(effects) > 0:
+		return sdk.Done(effects...), nil
+	case purged == len(in.Targets):
+		return sdk.Skip("purged"), nil
+	}
+	return sdk.Skip(otherwise), nil
+}
+
+var errNoContact = sdk.Fail("no_contact", "the step has no contact").WithHint("run it in a workflow that runs for a contact")
+
+type tagParams struct {
+	Add    []string `json:"add,omitempty" jsonschema:"tags to add"`
+	Remove []string `json:"remove,omitempty" jsonschema:"tags to remove, in any spelling"`
+}
+
+var contactTag = sdk.Func(sdk.Action{
+	Name:    "contact.tag",
+	Summary: "Add tags to the contact and remove tags from it.",
+	Effects: []sdk.EffectKind{sdk.TagAdd, sdk.TagRemove},
+}, func(_ context.Context, in sdk.Input, p tagParams) (sdk.Result, error) {
+	if err := p.check(); err != nil {
+		return sdk.Result{}, err
+	}
+	if len(in.Targets) == 0 {
+		return sdk.Result{}, errNoContact
+	}
+	var effects []sdk.Effect
+	for i, t := range in.Targets {
+		if t.State != sdk.Live {
+			return sdk.Result{}, sdk.Fail(string(t.State), "the contact is "+string(t.State)+": its tags cannot change").
+				WithHint("branch on the contact's state, or restore it first")
+		}
+		for _, tag := range p.Remove {
+			effects = append(effects, sdk.RemoveTag(i, strings.TrimSpace(tag)))
+		}
+		for _, tag := range p.Add {
+			effects = append(effects, sdk.AddTag(i, strings.TrimSpace(tag)))
+		}
+	}
+	return sdk.Done(effects...), nil
+})
+
+func (p tagParams) check() error {
+	if len(p.Add)+len(p.Remove) == 0 {
+		return sdk.Fail("invalid_params", "there is neither a tag to add nor one to remove")
+	}
+	for _, add := range p.Add {
+		for _, remove := range p.Remove {
+			if strings.EqualFold(strings.TrimSpace(add), strings.TrimSpace(remove)) {
+				return sdk.Fail("invalid_params", "a tag is both to be added and to be removed")
+			}
+		}
+	}
+	for _, tag := range append(p.Add[:len(p.Add):len(p.Add)], p.Remove...) {
+		if strings.TrimSpace(tag) == "" {
+			return sdk.Fail("invalid_params", "a tag is empty")
+		}
+	}
+	return nil
+}

@@ -1,0 +1,202 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/rs/zerolog"
+
+	"github.com/reprieve-run/reprieve/actions"
+	"github.com/reprieve-run/reprieve/crm"
+	"github.com/reprieve-run/reprieve/internal/clock"
+	"github.com/reprieve-run/reprieve/plugins"
+	"github.com/reprieve-run/reprieve/runtime"
+	"github.com/reprieve-run/reprieve/server"
+	"github.com/reprieve-run/reprieve/store"
+	"github.com/reprieve-run/reprieve/store/bolt"
+)
+
+// What stands in a data directory.
+const (
+	storeFile  = "reprieve.db"
+	keyFile    = "master.key"
+	socketFile = "reprieve.sock"
+	pluginsDir = "plugins"
+)
+
+func (c *cli) path(name string) string { return filepath.Join(c.data, name) }
+
+// opened is a data directory that this process has open.
+type opened struct {
+	app   *server.App
+	host  *plugins.Host
+	run   string // the sockets of plugins
+	close func() error
+}
+
+// place says where the parts of a product are that is opened in this process.
+type place struct {
+	dir    string
+	key    []byte
+	clock  clock.Clock
+	log    zerolog.Logger
+	sweep  string
+	noSync bool
+}
+
+// open opens a data directory in this process: store, plugin host, engine. Nothing runs yet.
+func open(ctx context.Context, p place) (*opened, error) {
+	run, err := os.MkdirTemp("", "reprieve-")
+	if err != nil {
+		return nil, err
+	}
+	fail := func(err error, closers ...func() error) (*opened, error) {
+		for _, c := range closers {
+			err = errors.Join(err, c())
+		}
+		return nil, errors.Join(err, os.RemoveAll(run))
+	}
+	eng, err := bolt.Open(filepath.Join(p.dir, storeFile), bolt.Options{Now: func() crm.Nanos { return crm.At(p.clock.Now()) }, NoSync: p.noSync})
+	if err != nil {
+		return fail(err)
+	}
+	st, err := store.New(ctx, eng, store.Options{Key: p.key})
+	if err != nil {
+		return fail(err, eng.Close)
+	}
+	host, err := newHost(p.dir, run, p.log)
+	if err != nil {
+		return fail(err, st.Close)
+	}
+	engine, err := runtime.New(runtime.Options{Store: st, Actions: host, Clock: p.clock, Log: p.log, Sweep: p.sweep})
+	if err != nil {
+		return fail(err, func() error { return host.Close(ctx) }, st.Close)
+	}
+	return &opened{
+		app: &server.App{Store: st, Engine: engine, Host: host, Log: p.log}, host: host, run: run,
+		close: func() error {
+			return errors.Join(host.Close(context.WithoutCancel(ctx)), st.Close(), os.RemoveAll(run))
+		},
+	}, nil
+}
+
+// newHost makes a plugin host: the built-in actions are this binary, started again.
+func newHost(dir, run string, log zerolog.Logger) (*plugins.Host, error) {
+	exe, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	return plugins.New(plugins.Options{
+		RunDir: run, Builtin: []string{exe, "action"}, BuiltinNames: actions.Names(),
+		Dir: filepath.Join(dir, pluginsDir), Log: log,
+	})
+}
+
+// session is a caller with what there is to do when it is no longer needed.
+type session struct {
+	server.Caller
+	local *opened // nil: a server answers
+	cli   *cli
+}
+
+// readOnly says whether a verb only looks.
+func readOnly(verb string) bool {
+	_, act, _ := strings.Cut(verb, ".")
+	return slices.Contains([]string{"list", "get", "show", "status", "check", "receipt", "verify"}, act)
+}
+
+// open gives a caller: a running server's socket if one listens, else the data directory in this
+// process.
+func (c *cli) open(ctx context.Context) (*session, error) {
+	if client, err := server.Dial(c.path(socketFile)); err == nil {
+		return &session{Caller: client, cli: c}, nil
+	}
+	if _, err := os.Stat(c.path(storeFile)); errors.Is(err, fs.ErrNotExist) {
+		return nil, crm.Errorf("open the data directory", crm.CodeNotFound, "there is no store in %s", c.data).
+			WithHint("reprieve init makes one, or name another: --data DIR")
+	}
+	key, err := c.masterKey()
+	if err != nil {
+		return nil, err
+	}
+	o, err := open(ctx, place{dir: c.data, key: key, clock: clock.Wall{}, log: c.logger(zerolog.WarnLevel)})
+	if err != nil {
+		return nil, err
+	}
+	by := crm.Actor{ID: fmt.Sprintf("user:%d", os.Getuid()), Role: crm.Admin}
+	return &session{Caller: o.app.As(by), local: o, cli: c}, nil
+}
+
+// Close closes what was opened here, after saying that events wait which no server is there to look
+// at.
+func (s *session) Close(ctx context.Context, wrote bool) error {
+	if s.local == nil {
+		return nil
+	}
+	var st server.EventStatus
+	if !wrote {
+		return s.local.close()
+	}
+	if err := s.Call(ctx, "event.status", server.None{}, &st, nil); err == nil && st.Waiting > 0 {
+		n := plural(st.Waiting, "event")
+		if st.Waiting > 1000 {
+			n = "over 1000 events"
+		}
+		fmt.Fprintf(s.cli.err, "%s in the log not yet looked at by triggers; start reprieve serve\n", n)
+	}
+	return s.local.close()
+}
+
+// call opens a session for one verb.
+func (c *cli) call(ctx context.Context, verb string, request, answer any, in io.Reader) error {
+	s, err := c.open(ctx)
+	if err != nil {
+		return err
+	}
+	err = s.Call(ctx, verb, request, answer, in)
+	return errors.Join(err, s.Close(ctx, err == nil && !readOnly(verb)))
+}
+
+// logger writes for people on a terminal and JSON elsewhere, to standard error.
+func (c *cli) logger(level zerolog.Level) zerolog.Logger {
+	var w io.Writer = c.err
+	if isTerminal(c.err) {
+		w = zerolog.ConsoleWriter{Out: c.err, NoColor: os.Getenv("NO_COLOR") != "", TimeFormat: "15:04:05"}
+	}
+	return zerolog.New(w).Level(level).With().Timestamp().Logger()
+}
+
+// masterKey reads the master key from REPRIEVE_MASTER_KEY or from its file.
+func (c *cli) masterKey() ([]byte, error) {
+	text, from := os.Getenv("REPRIEVE_MASTER_KEY"), "REPRIEVE_MASTER_KEY"
+	if text == "" {
+		from = c.path(keyFile)
+		raw, err := os.ReadFile(from)
+		if err != nil {
+			return nil, crm.Errorf("read the master key", crm.CodeNotFound, "%w", err).
+				WithHint("without it the store's log cannot be opened; put the file back, or set REPRIEVE_MASTER_KEY")
+		}
+		text = string(raw)
+	}
+	key, err := hex.DecodeString(strings.TrimSpace(text))
+	if err != nil || len(key) != 32 {
+		return nil, crm.Errorf("read the master key", crm.CodeInvalid, "%s does not hold 64 hexadecimal digits", from)
+	}
+	return key, nil
+}
+
+// newMasterKey draws a key.
+func newMasterKey() ([]byte, error) {
+	key := make([]byte, 32)
+	_, err := rand.Read(key)
+	return key, err
+}

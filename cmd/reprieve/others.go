@@ -1,0 +1,310 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+
+	"github.com/reprieve-run/reprieve/crm"
+	"github.com/reprieve-run/reprieve/plugins"
+	"github.com/reprieve-run/reprieve/server"
+)
+
+func (c *cli) record() *cobra.Command {
+	list := &cobra.Command{Use: "list CONTACT", Short: "List a contact's conversations, notes, tasks, appointments and manual actions", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var page server.RecordPage
+			if err := c.call(cmd.Context(), "record.list", server.ContactID{ID: args[0]}, &page, nil); err != nil {
+				return err
+			}
+			t, items := table{{"id", "kind", "title", "created", "deleted"}}, []any{}
+			for _, r := range page.Records {
+				t = append(t, []string{r.ID.String(), r.Kind.String(), r.Title, stamp(r.CreatedAt), stamp(r.DeletedAt)})
+				items = append(items, r)
+			}
+			return c.print(page, items, t)
+		}}
+	del := &cobra.Command{Use: "delete CONTACT RECORD", Short: "Delete one record on its own; no restore of the contact brings it back", Args: cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			id, err := crm.ParseID[crm.ItemIDKind](args[1])
+			if err != nil {
+				return err
+			}
+			var r server.RecordView
+			if err := c.call(cmd.Context(), "record.delete", server.RecordDelete{Contact: args[0], Record: id}, &r, nil); err != nil {
+				return err
+			}
+			return c.print(r, nil, table{{"id", "kind", "title", "deleted"}, {r.ID.String(), r.Kind.String(), r.Title, stamp(r.DeletedAt)}})
+		}}
+	return group("record", "Associated records of a contact", list, del)
+}
+
+func (c *cli) lists() *cobra.Command {
+	show := func(verb string) func(*cobra.Command, []string) error {
+		return func(cmd *cobra.Command, _ []string) error {
+			var page server.ObjectPage
+			if err := c.call(cmd.Context(), verb, server.None{}, &page, nil); err != nil {
+				return err
+			}
+			t, items := table{{"id", "name", "members"}}, []any{}
+			for _, o := range page.Items {
+				t = append(t, []string{o.ID.String(), o.Name, strconv.FormatInt(o.Members, 10)})
+				items = append(items, o)
+			}
+			return c.print(page, items, t)
+		}
+	}
+	return group("list", "Lists and campaigns with their live members",
+		&cobra.Command{Use: "list", Short: "List the lists", Args: cobra.NoArgs, RunE: show("list.list")},
+		&cobra.Command{Use: "campaigns", Short: "List the campaigns", Args: cobra.NoArgs, RunE: show("campaign.list")})
+}
+
+func (c *cli) workflow() *cobra.Command {
+	check := &cobra.Command{Use: "check PATH...", Short: "Check workflow files; a folder stands for its *.yaml", Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			files, err := readFiles(args)
+			if err != nil {
+				return err
+			}
+			v, err := c.check(cmd, files)
+			if err != nil {
+				return err
+			}
+			return c.checked(v)
+		}}
+	var grants []string
+	apply := &cobra.Command{Use: "apply PATH...", Short: "Make the workflows in the files active, all or none", Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			files, err := readFiles(args)
+			if err != nil {
+				return err
+			}
+			var v server.Checked
+			if err := c.call(cmd.Context(), "workflow.apply", server.WorkflowFiles{Files: files, Grants: grants}, &v, nil); err != nil {
+				return err
+			}
+			return c.checked(v)
+		}}
+	apply.Flags().StringSliceVar(&grants, "grant", nil, "what the workflows may do: contact.delete, contact.restore, contact.purge")
+	list := &cobra.Command{Use: "list", Short: "List the applied workflows", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+		var page server.WorkflowPage
+		if err := c.call(cmd.Context(), "workflow.list", server.None{}, &page, nil); err != nil {
+			return err
+		}
+		t, items := table{{"id", "revision", "grants", "unfinished_runs"}}, []any{}
+		for _, w := range page.Workflows {
+			t = append(t, []string{w.ID, w.Revision, strings.Join(w.Grants, ", "), strconv.Itoa(w.Active)})
+			items = append(items, w)
+		}
+		return c.print(page, items, t)
+	}}
+	return group("workflow", "Workflows: check, apply, list", check, apply, list)
+}
+
+// check has files checked by a running server, which knows the installed plugins, or here.
+func (c *cli) check(cmd *cobra.Command, files []server.File) (server.Checked, error) {
+	var v server.Checked
+	if client, err := server.Dial(c.path(socketFile)); err == nil {
+		return v, client.Call(cmd.Context(), "workflow.check", server.WorkflowFiles{Files: files}, &v, nil)
+	}
+	run, err := os.MkdirTemp("", "reprieve-")
+	if err != nil {
+		return v, err
+	}
+	host, err := newHost(c.data, run, c.logger(zerolog.WarnLevel))
+	if err != nil {
+		return v, errors.Join(err, os.RemoveAll(run))
+	}
+	specs, err := host.Catalogue(cmd.Context())
+	if err == nil {
+		v, _ = server.Check(files, specs)
+	}
+	return v, errors.Join(err, host.Close(cmd.Context()), os.RemoveAll(run))
+}
+
+// readFiles reads whole files; a folder stands for its *.yaml and *.yml.
+func readFiles(paths []string) ([]server.File, error) {
+	var files []server.File
+	for _, p := range paths {
+		names := []string{p}
+		if info, err := os.Stat(p); err == nil && info.IsDir() {
+			names = nil
+			for _, pattern := range []string{"*.yaml", "*.yml"} {
+				found, err := filepath.Glob(filepath.Join(p, pattern))
+				if err != nil {
+					return nil, err
+				}
+				names = append(names, found...)
+			}
+			slices.Sort(names)
+			if len(names) == 0 {
+				return nil, crm.Errorf("read workflows", crm.CodeNotFound, "%s has no *.yaml", p)
+			}
+		}
+		for _, n := range names {
+			raw, err := os.ReadFile(n)
+			if err != nil {
+				return nil, crm.Errorf("read workflows", crm.CodeNotFound, "%w", err)
+			}
+			files = append(files, server.File{Name: n, Content: raw})
+		}
+	}
+	return files, nil
+}
+
+// checked prints what checking or applying found: diagnostics to standard error, the workflows to
+// standard output.
+func (c *cli) checked(v server.Checked) error {
+	if c.format == "table" {
+		for _, d := range v.Diagnostics {
+			fmt.Fprintln(c.err, d.Render())
+		}
+		if len(v.Diagnostics) > 0 {
+			fmt.Fprintf(c.err, "%s, %s\n", plural(v.Errors, "error"), plural(v.Warnings, "warning"))
+		}
+	}
+	t, items := table{{"id", "revision", "needs", "grants", "changed"}}, []any{}
+	for _, w := range v.Workflows {
+		t = append(t, []string{w.ID, w.Revision, strings.Join(w.Needs, ", "), strings.Join(w.Grants, ", "), strconv.FormatBool(w.Changed)})
+		items = append(items, w)
+	}
+	if err := c.print(v, items, t); err != nil {
+		return err
+	}
+	if v.Errors > 0 {
+		return silent(exitInvalid)
+	}
+	return nil
+}
+
+func (c *cli) runs() *cobra.Command {
+	var q server.RunList
+	var status string
+	list := &cobra.Command{Use: "list", Short: "List runs, the latest last", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+		q.Status = crm.RunStatus(status)
+		var page server.RunPage
+		if err := c.call(cmd.Context(), "run.list", q, &page, nil); err != nil {
+			return err
+		}
+		t, items := table{{"id", "workflow", "contact", "status", "step", "due", "reason"}}, []any{}
+		for _, r := range page.Runs {
+			t = append(t, []string{r.ID.String(), r.Workflow, r.Contact.String(), string(r.Status), r.Step, stamp(r.Due), r.Reason})
+			items = append(items, r)
+		}
+		if page.Total > len(page.Runs) {
+			fmt.Fprintf(c.err, "the latest %d of %d\n", len(page.Runs), page.Total)
+		}
+		return c.print(page, items, t)
+	}}
+	list.Flags().StringVar(&q.Contact, "contact", "", "only of this contact")
+	list.Flags().StringVar(&q.Workflow, "workflow", "", "only of this workflow")
+	list.Flags().StringVar(&status, "status", "", "active, waiting, suspended, completed, exited, failed or cancelled")
+	list.Flags().IntVar(&q.Limit, "limit", 100, "the latest so many")
+	get := &cobra.Command{Use: "get RUN", Short: "Show a run with its journal", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
+		id, err := crm.ParseID[crm.RunKind](args[0])
+		if err != nil {
+			return err
+		}
+		var r server.RunView
+		if err := c.call(cmd.Context(), "run.get", server.RunID{ID: id}, &r, nil); err != nil {
+			return err
+		}
+		t, items := table{{"step", "action", "status", "attempt", "at", "plugin", "message"}}, []any{}
+		for _, s := range r.Steps {
+			t = append(t, []string{s.Step, s.Action, s.Status, strconv.Itoa(int(s.Attempt)), stamp(s.At), s.Plugin, strings.TrimSpace(s.Code + " " + s.Message)})
+			items = append(items, s)
+		}
+		if c.format == "table" {
+			fmt.Fprintf(c.out, "%s  %s  %s  %s %s\n", r.ID, r.Workflow, r.Status, r.Step, r.Reason)
+		}
+		return c.print(r, items, t)
+	}}
+	return group("run", "Runs of workflows", list, get)
+}
+
+func (c *cli) event() *cobra.Command {
+	return group("event", "Events", &cobra.Command{Use: "status", Short: "How many events wait to be looked at by triggers", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var v server.EventStatus
+			if err := c.call(cmd.Context(), "event.status", server.None{}, &v, nil); err != nil {
+				return err
+			}
+			return c.print(v, nil, table{{"waiting"}, {strconv.Itoa(v.Waiting)}})
+		}})
+}
+
+func (c *cli) retention() *cobra.Command {
+	status := &cobra.Command{Use: "status", Short: "What waits for the sweep", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+		var v server.RetentionStatus
+		if err := c.call(cmd.Context(), "retention.status", server.None{}, &v, nil); err != nil {
+			return err
+		}
+		return c.print(v, nil, table{{"deleted", "due", "held", "next_deadline"},
+			{strconv.FormatInt(v.Deleted, 10), strconv.Itoa(v.Due), strconv.Itoa(v.Held), stamp(v.Next)}})
+	}}
+	var q server.RetentionSweep
+	sweep := &cobra.Command{Use: "sweep", Short: "Show what a sweep would purge; purge it with --confirm PURGE", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var v server.Swept
+			if err := c.call(cmd.Context(), "retention.sweep", q, &v, nil); err != nil {
+				return err
+			}
+			if v.Shown {
+				fmt.Fprintln(c.err, "nothing was purged; --confirm PURGE does it")
+			}
+			return c.print(v, nil, table{{"due", "purged", "held", "failed"},
+				{strconv.Itoa(v.Due), strconv.Itoa(v.Purged), strconv.Itoa(v.Held), strconv.Itoa(v.Failed)}})
+		}}
+	sweep.Flags().StringVar(&q.Confirm, "confirm", "", "the word PURGE")
+	return group("retention", "The retention sweep", status, sweep)
+}
+
+func (c *cli) plugin() *cobra.Command {
+	list := &cobra.Command{Use: "list", Short: "List actions, what they may do, and their processes", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+		var page server.PluginPage
+		if err := c.call(cmd.Context(), "plugin.list", server.None{}, &page, nil); err != nil {
+			return err
+		}
+		t, items := table{{"action", "plugin", "version", "reads", "effects", "external", "problem"}}, []any{}
+		for _, a := range page.Actions {
+			var effects []string
+			for _, e := range a.Effects {
+				effects = append(effects, string(e))
+			}
+			t = append(t, []string{a.Action, a.Plugin, a.Version, strings.Join(a.Reads, " "), strings.Join(effects, " "), strconv.FormatBool(a.External), a.Problem})
+			items = append(items, a)
+		}
+		return c.print(page, items, t)
+	}}
+	install := &cobra.Command{Use: "install DIR", Short: "Install a plugin from a folder with plugin.yaml, and lock what it is", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			from, err := filepath.Abs(args[0])
+			if err != nil {
+				return err
+			}
+			var m plugins.Manifest
+			if err := c.call(cmd.Context(), "plugin.install", server.PluginInstall{From: from}, &m, nil); err != nil {
+				return err
+			}
+			return c.print(m, nil, table{{"plugin", "version"}, {m.Name, m.Version}})
+		}}
+	return group("plugin", "Action plugins", list, install)
+}
+
+func (c *cli) audit() *cobra.Command {
+	return group("audit", "The hash-chained log", &cobra.Command{Use: "verify", Short: "Recompute the chain of the whole log", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var v server.AuditView
+			if err := c.call(cmd.Context(), "audit.verify", server.None{}, &v, nil); err != nil {
+				return err
+			}
+			return c.print(v, nil, table{{"entries", "head"}, {strconv.FormatUint(v.Entries, 10), v.Head}})
+		}})
+}

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+
+	"github.com/reprieve-run/reprieve/crm"
+	"github.com/reprieve-run/reprieve/internal/clock"
+	"github.com/reprieve-run/reprieve/server"
+	"github.com/reprieve-run/reprieve/store/bolt"
+)
+
+func (c *cli) initialise() *cobra.Command {
+	var name string
+	cmd := &cobra.Command{Use: "init", Short: "Make a data directory with a store, a master key and an account", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := c.makeData(); err != nil {
+				return err
+			}
+			var v server.AccountView
+			if err := c.call(cmd.Context(), "account.create", server.AccountCreate{Name: name}, &v, nil); err != nil {
+				return err
+			}
+			fmt.Fprintf(c.err, "made %s; keep %s safe: without it the log cannot be read\n", c.data, c.path(keyFile))
+			return c.print(v, nil, table{{"account", "name", "recovery window"}, {v.ID.String(), v.Name, v.Window}})
+		}}
+	cmd.Flags().StringVar(&name, "name", "main", "name of the account")
+	return cmd
+}
+
+// makeData makes the directory, the key and an empty store.
+func (c *cli) makeData() error {
+	if _, err := os.Stat(c.path(storeFile)); err == nil {
+		return crm.Errorf("make the data directory", crm.CodeConflict, "%s has a store already", c.data).
+			WithHint("go on with it, or name another: --data DIR")
+	}
+	if err := os.MkdirAll(c.data, 0o700); err != nil {
+		return crm.Errorf("make the data directory", crm.CodeInvalid, "%w", err)
+	}
+	if os.Getenv("REPRIEVE_MASTER_KEY") == "" {
+		key, err := newMasterKey()
+		if err != nil {
+			return err
+		}
+		f, err := os.OpenFile(c.path(keyFile), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		if err == nil {
+			_, err = fmt.Fprintln(f, hex.EncodeToString(key))
+			err = errors.Join(err, f.Sync(), f.Close())
+		}
+		if err != nil && !errors.Is(err, os.ErrExist) {
+			return crm.Errorf("make the master key", crm.CodeInvalid, "%w", err)
+		}
+	}
+	eng, err := bolt.Open(c.path(storeFile), bolt.Options{Now: func() crm.Nanos { return crm.At(clock.Wall{}.Now()) }})
+	if err != nil {
+		return err
+	}
+	return eng.Close()
+}
+
+func (c *cli) serve() *cobra.Command {
+	var sweep string
+	cmd := &cobra.Command{Use: "serve", Short: "Run workflows, schedules and sweeps, and answer on the unix socket", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, cancel := context.WithCancel(cmd.Context())
+			defer cancel()
+			key, err := c.masterKey()
+			if err != nil {
+				return err
+			}
+			log := c.logger(zerolog.InfoLevel)
+			o, err := open(ctx, place{dir: c.data, key: key, clock: clock.Wall{}, log: log, sweep: sweep})
+			if err != nil {
+				return err
+			}
+			log.Info().Str("data", c.data).Int("pid", os.Getpid()).Msg("serving")
+			done := make(chan error, 2)
+			go func() { done <- o.app.Engine.Run(ctx) }()
+			go func() { done <- server.Serve(ctx, c.path(socketFile), o.app) }()
+			err = <-done
+			cancel()
+			err = errors.Join(err, <-done, o.close())
+			log.Info().Msg("stopped")
+			return err
+		}}
+	cmd.Flags().StringVar(&sweep, "sweep", "* * * * *", "when to sweep, as cron in UTC; a sweep purges what is past its deadline")
+	return cmd
+}
+
+func (c *cli) store() *cobra.Command {
+	check := &cobra.Command{Use: "check", Short: "Read the whole store file and compare every checksum, in a process of its own", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			exe, err := os.Executable()
+			if err != nil {
+				return err
+			}
+			// A damaged file can end the process that reads it beyond any recover; so a child reads it.
+			child := exec.CommandContext(cmd.Context(), exe, "store", "check-in-process", "--data", c.data)
+			child.Stdout, child.Stderr = c.out, c.err
+			if err := child.Run(); err != nil {
+				var exit *exec.ExitError
+				if errors.As(err, &exit) && exit.ExitCode() > 0 && exit.ExitCode() != 2 {
+					return silent(exit.ExitCode())
+				}
+				return crm.Errorf("check the store", crm.CodeCorrupt, "the process that read %s died: %w", c.path(storeFile), err).
+					WithHint("the file is damaged; go back to a backup")
+			}
+			return nil
+		}}
+	inProcess := &cobra.Command{Use: "check-in-process", Hidden: true, Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
+		if err := bolt.Check(c.path(storeFile)); err != nil {
+			return err
+		}
+		fmt.Fprintln(c.out, "ok")
+		return nil
+	}}
+	return group("store", "The store file", check, inProcess)
+}

@@ -1,0 +1,172 @@
+package plugins
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/reprieve-run/reprieve/crm"
+	actionv1 "github.com/reprieve-run/reprieve/plugins/proto/action/v1"
+)
+
+// The bounds of what an effect may say, in bytes.
+const (
+	maxName  = 256
+	maxValue = 64 << 10
+)
+
+// settle checks a reply against the items it is for. What can be put down to an item fails that
+// item; a key that was never sent cannot, and is an error for the whole reply.
+func settle(s Spec, items []Item, reply []*actionv1.Outcome) ([]Outcome, error) {
+	at := make(map[string]int, len(items))
+	for i, it := range items {
+		at[it.Key] = i
+	}
+	out := make([]Outcome, len(items))
+	for _, o := range reply {
+		i, known := at[o.GetIdempotencyKey()]
+		switch {
+		case !known:
+			return nil, crm.Errorf("run "+s.Action, crm.CodeInvalid, "plugin %s answers an item that it was not sent", s.Plugin).
+				WithHint("report this to the plugin's author; nothing of the answer was used")
+		case out[i].Status != NoOutcome:
+			out[i] = failed(CodeProtocol, "the plugin answered the item twice")
+		default:
+			out[i] = s.accept(items[i], o)
+		}
+	}
+	for i := range out {
+		if out[i].Status == NoOutcome {
+			out[i] = failed(CodeProtocol, "the plugin left the item out")
+		}
+	}
+	return out, nil
+}
+
+func failed(code, format string, args ...any) Outcome {
+	return Outcome{Status: Fail, Code: code, Message: fmt.Sprintf(format, args...), Hint: "report this to the plugin's author"}
+}
+
+// accept turns one answer into an outcome, or into a failure if the action may not answer so.
+func (s Spec) accept(it Item, o *actionv1.Outcome) Outcome {
+	switch r := o.GetResult().(type) {
+	case *actionv1.Outcome_Done:
+		return s.done(it, r.Done)
+	case *actionv1.Outcome_Skip:
+		return Outcome{Status: Skip, Message: clean(r.Skip.GetReason())}
+	case *actionv1.Outcome_Retry:
+		return Outcome{Status: Retry, After: crm.Nanos(max(0, r.Retry.GetAfterNanos())), Message: clean(r.Retry.GetReason())}
+	case *actionv1.Outcome_Fail:
+		code := clean(r.Fail.GetCode())
+		if code == "" {
+			code = codeFailed
+		}
+		return Outcome{Status: Fail, Code: code, Message: clean(r.Fail.GetMessage()), Hint: clean(r.Fail.GetHint())}
+	}
+	return failed(CodeNoResult, "the plugin answered without a result")
+}
+
+func (s Spec) done(it Item, d *actionv1.Done) Outcome {
+	out := Outcome{Status: Done, Output: d.GetOutputJson()}
+	if len(out.Output) > actionv1.MaxOutput || len(out.Output) > 0 && !json.Valid(out.Output) {
+		return failed(CodeBadOutput, "the output is no JSON or over 64 KiB")
+	}
+	if n := len(d.GetEffects()); n > actionv1.MaxEffects {
+		return failed(CodeManyEffects, "the item has %d effects; %d are allowed", n, actionv1.MaxEffects)
+	}
+	state := make([]crm.State, len(it.Targets))
+	for i, t := range it.Targets {
+		state[i] = t.Life.State
+	}
+	for _, w := range d.GetEffects() {
+		e, index := effectOf(w)
+		switch {
+		case e.Kind == "":
+			return failed(CodeBadEffect, "the effect is of a kind that this host does not know")
+		case !s.Allows(e.Kind):
+			return failed(CodeUndeclared, "the action did not declare the effect %s", e.Kind)
+		case uint64(index) >= uint64(len(state)):
+			return failed(CodeBadTarget, "the item has %d targets and the effect names number %d", len(state), index)
+		case !takes(state[index], e.Kind):
+			return failed(CodeDeadTarget, "a %s contact does not take %s", state[index], e.Kind)
+		}
+		if why := e.flaw(); why != "" {
+			return failed(CodeBadEffect, "%s", why)
+		}
+		e.Target = int(index)
+		state[index] = after(state[index], e.Kind)
+		out.Effects = append(out.Effects, e)
+	}
+	return out
+}
+
+// takes is the rule of DESIGN §8: a deleted contact takes only a restore and a purge, a purged one
+// nothing. Whether a restore or a purge is allowed now is the store's to say.
+func takes(s crm.State, k EffectKind) bool {
+	switch s {
+	case crm.Live:
+		return true
+	case crm.Deleted:
+		return k == EffectRestore || k == EffectPurge
+	}
+	return false
+}
+
+// after follows the state through an item's effects, so that a tag after a delete is refused here.
+func after(s crm.State, k EffectKind) crm.State {
+	switch k {
+	case EffectDelete:
+		return crm.Deleted
+	case EffectRestore:
+		return crm.Live
+	case EffectPurge:
+		return crm.Purged
+	}
+	return s
+}
+
+// effectOf reads an effect without its target, which it gives beside it: unchecked, as sent.
+func effectOf(w *actionv1.Effect) (e Effect, target uint32) {
+	switch k := w.GetKind().(type) {
+	case *actionv1.Effect_DeleteContact:
+		return Effect{Kind: EffectDelete, Reason: clean(k.DeleteContact.GetReason())}, k.DeleteContact.GetTarget()
+	case *actionv1.Effect_RestoreContact:
+		return Effect{Kind: EffectRestore, Reason: clean(k.RestoreContact.GetReason())}, k.RestoreContact.GetTarget()
+	case *actionv1.Effect_PurgeContact:
+		return Effect{Kind: EffectPurge, Reason: clean(k.PurgeContact.GetReason())}, k.PurgeContact.GetTarget()
+	case *actionv1.Effect_AddTag:
+		return Effect{Kind: EffectAddTag, Tag: strings.TrimSpace(k.AddTag.GetTag())}, k.AddTag.GetTarget()
+	case *actionv1.Effect_RemoveTag:
+		return Effect{Kind: EffectRemoveTag, Tag: strings.TrimSpace(k.RemoveTag.GetTag())}, k.RemoveTag.GetTarget()
+	case *actionv1.Effect_SetField:
+		f := k.SetField
+		return Effect{Kind: EffectSetField, Field: strings.TrimSpace(f.GetName()), Value: fromWire(f.GetValue())}, f.GetTarget()
+	}
+	return Effect{}, 0
+}
+
+// flaw says what is wrong with an effect in itself; "" if nothing is.
+func (e Effect) flaw() string {
+	switch e.Kind {
+	case EffectAddTag, EffectRemoveTag:
+		if e.Tag == "" || len(e.Tag) > maxName || e.Tag != text(e.Tag) {
+			return "a tag is empty or over 256 bytes"
+		}
+	case EffectSetField:
+		if e.Field == "" || len(e.Field) > maxName {
+			return "a field's name is empty or over 256 bytes"
+		}
+		size := len(e.Value.Text)
+		for _, s := range e.Value.List {
+			size += len(s) + 8
+		}
+		if size > maxValue {
+			return "a field's value is over 64 KiB"
+		}
+		if math.IsNaN(e.Value.Number) || math.IsInf(e.Value.Number, 0) {
+			return "a field's value is not a finite number"
+		}
+	}
+	return ""
+}

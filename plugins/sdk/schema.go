@@ -1,0 +1,86 @@
+package sdk
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/google/jsonschema-go/jsonschema"
+)
+
+// paramSchema is what an action's parameters must look like.
+type paramSchema struct {
+	text       []byte // canonical JSON
+	required   []string
+	properties map[string]*jsonschema.Resolved
+}
+
+// schemaOf derives the schema from a struct value; nil allows no parameters.
+func schemaOf(params any) (*paramSchema, error) {
+	t := reflect.TypeOf(params)
+	if t == nil {
+		t = reflect.TypeFor[struct{}]()
+	}
+	if t.Kind() != reflect.Struct {
+		return nil, fmt.Errorf("its Params are a %s and must be a struct", t)
+	}
+	s, err := jsonschema.ForType(t, &jsonschema.ForOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("its Params have no JSON schema: %w", err)
+	}
+	for i := range t.NumField() {
+		f := t.Field(i)
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if name == "" {
+			name = f.Name
+		}
+		if words := f.Tag.Get("enum"); words != "" && s.Properties[name] != nil {
+			for w := range strings.SplitSeq(words, ",") {
+				s.Properties[name].Enum = append(s.Properties[name].Enum, w)
+			}
+		}
+	}
+	out := &paramSchema{required: s.Required, properties: map[string]*jsonschema.Resolved{}}
+	for name, p := range s.Properties {
+		if out.properties[name], err = p.CloneSchemas().Resolve(nil); err != nil {
+			return nil, fmt.Errorf("parameter %s: %w", name, err)
+		}
+	}
+	s.Schema = "https://json-schema.org/draft/2020-12/schema"
+	if out.text, err = json.Marshal(s); err != nil {
+		return nil, fmt.Errorf("its Params have no JSON schema: %w", err)
+	}
+	return out, nil
+}
+
+// check validates parameters before Run sees them. It goes property by property, because the
+// validator's own errors repeat values, and a value may be personal data.
+func (s *paramSchema) check(raw []byte) error {
+	values := map[string]any{}
+	if len(raw) > 0 {
+		if err := json.Unmarshal(raw, &values); err != nil {
+			return Fail("invalid_params", "the parameters are not a JSON object")
+		}
+	}
+	known := slices.Sorted(maps.Keys(s.properties))
+	for _, name := range s.required {
+		if _, ok := values[name]; !ok {
+			return Fail("invalid_params", fmt.Sprintf("the parameter %s is missing", name))
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		p, ok := s.properties[name]
+		if !ok {
+			return Fail("invalid_params", "there is a parameter that the action does not have").
+				WithHint("it takes: " + strings.Join(known, ", "))
+		}
+		if p.Validate(values[name]) != nil {
+			text, _ := json.Marshal(p.Schema())
+			return Fail("invalid_params", fmt.Sprintf("the parameter %s does not fit its schema", name)).WithHint(string(text))
+		}
+	}
+	return nil
+}

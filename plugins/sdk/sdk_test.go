@@ -1,0 +1,204 @@
+package sdk
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	actionv1 "github.com/reprieve-run/reprieve/plugins/proto/action/v1"
+)
+
+type testParams struct {
+	Tag   string `json:"tag" jsonschema:"the tag"`
+	Level string `json:"level,omitempty" enum:"low,high"`
+	N     int    `json:"n,omitempty"`
+}
+
+func serverOf(t *testing.T, run func(context.Context, Input, testParams) (Result, error)) (*server, *bytes.Buffer) {
+	t.Helper()
+	all, err := build("acme", "1", []Action{Func(Action{Name: "acme.test"}, run)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	return &server{name: "acme", version: "1", actions: all, log: slog.New(slog.NewJSONHandler(&log, nil))}, &log
+}
+
+func TestOutcomes(t *testing.T) {
+	t.Parallel()
+	secret := "canary@example.com"
+	tests := []struct {
+		name   string
+		params string
+		run    func(context.Context, Input, testParams) (Result, error)
+		want   string // a part of the outcome's text
+	}{
+		{"done", `{"tag":"x"}`, func(_ context.Context, _ Input, p testParams) (Result, error) {
+			return Done(AddTag(0, p.Tag)).WithOutput(map[string]int{"n": 1}), nil
+		}, `done:{effects:{add_tag:{tag:"x"}} output_json:"{\"n\":1}"}`},
+		{"skip", `{"tag":"x"}`, func(context.Context, Input, testParams) (Result, error) { return Skip("no"), nil }, `skip:{reason:"no"}`},
+		{"retry", `{"tag":"x"}`, func(context.Context, Input, testParams) (Result, error) {
+			return Result{}, Retry(time.Second, errors.New("busy"))
+		}, `retry:{after_nanos:1000000000 reason:"busy"}`},
+		{"fail", `{"tag":"x"}`, func(context.Context, Input, testParams) (Result, error) {
+			return Result{}, Fail("gone", "it is gone").WithHint("look elsewhere")
+		}, `fail:{code:"gone" message:"it is gone" hint:"look elsewhere"}`},
+		{"error", `{"tag":"x"}`, func(context.Context, Input, testParams) (Result, error) { return Result{}, errors.New("oh") }, `code:"error" message:"oh"`},
+		{"panic", `{"tag":"x"}`, func(context.Context, Input, testParams) (Result, error) { panic(secret) }, `code:"panic"`},
+		{"runtime panic", `{"tag":"x"}`, func(_ context.Context, in Input, _ testParams) (Result, error) {
+			return Done(AddTag(0, in.Targets[7].ID)), nil
+		}, `code:"panic"`},
+		{"bad value", `{"tag":"x"}`, func(context.Context, Input, testParams) (Result, error) {
+			return Done(SetField(0, "a", struct{}{})), nil
+		}, `code:"bad_effect"`},
+		{"bad target", `{"tag":"x"}`, func(context.Context, Input, testParams) (Result, error) { return Done(Delete(-1, "")), nil }, `code:"bad_effect"`},
+		{"bad kind", `{"tag":"x"}`, func(context.Context, Input, testParams) (Result, error) { return Done(Effect{Kind: "x"}), nil }, `code:"bad_effect"`},
+		{"bad output", `{"tag":"x"}`, func(context.Context, Input, testParams) (Result, error) {
+			return Done().WithOutput(math.NaN()), nil
+		}, `code:"bad_output"`},
+		{"large output", `{"tag":"x"}`, func(context.Context, Input, testParams) (Result, error) {
+			return Done().WithOutput(strings.Repeat("x", 1<<17)), nil
+		}, `code:"bad_output"`},
+		{"not UTF-8", `{"tag":"x"}`, func(context.Context, Input, testParams) (Result, error) { return Done(AddTag(0, "a\xff")), nil }, `code:"bad_outcome"`},
+		{"huge", `{"tag":"x"}`, func(context.Context, Input, testParams) (Result, error) {
+			return Done(AddTag(0, strings.Repeat("x", 1<<20))), nil
+		}, `code:"too_large"`},
+		{"missing parameter", `{}`, nil, `code:"invalid_params" message:"the parameter tag is missing"`},
+		{"unknown parameter", `{"tag":"x","` + secret + `":1}`, nil, `code:"invalid_params"`},
+		{"wrong type", `{"tag":"x","n":"` + secret + `"}`, nil, `message:"the parameter n does not fit`},
+		{"not in the enumeration", `{"tag":"x","level":"` + secret + `"}`, nil, `message:"the parameter level does not fit`},
+		{"no object", `[1]`, nil, `code:"invalid_params"`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s, log := serverOf(t, tt.run)
+			reply, err := s.Execute(t.Context(), &actionv1.ExecuteRequest{Action: "acme.test", Items: []*actionv1.Item{
+				{IdempotencyKey: "k", ParamsJson: []byte(tt.params)},
+			}})
+			if err != nil || len(reply.GetOutcomes()) != 1 {
+				t.Fatal(reply, err)
+			}
+			// Spacing of protobuf's text is random on purpose.
+			got := strings.Join(strings.Fields(reply.GetOutcomes()[0].String()), " ")
+			if !strings.Contains(got, tt.want) || !strings.Contains(got, `idempotency_key:"k"`) {
+				t.Errorf("got %s, want %s", got, tt.want)
+			}
+			if strings.Contains(got+log.String(), secret) {
+				t.Errorf("a value leaked: %s %s", got, log.String())
+			}
+		})
+	}
+}
+
+func TestReplyStaysBelowLimit(t *testing.T) {
+	t.Parallel()
+	ran := 0
+	s, _ := serverOf(t, func(context.Context, Input, testParams) (Result, error) {
+		ran++
+		return Done().WithOutput(strings.Repeat("x", actionv1.MaxOutput-2)), nil
+	})
+	req := &actionv1.ExecuteRequest{Action: "acme.test"}
+	for range actionv1.MaxItems {
+		req.Items = append(req.Items, &actionv1.Item{IdempotencyKey: "k", ParamsJson: []byte(`{"tag":"x"}`)})
+	}
+	reply, err := s.Execute(t.Context(), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	size, done, retry := 0, 0, 0
+	for _, o := range reply.GetOutcomes() {
+		size += len(o.GetDone().GetOutputJson()) + 100
+		if o.GetRetry() != nil {
+			retry++
+		} else {
+			done++
+		}
+	}
+	if size > actionv1.MaxReply || done != ran || done+retry != actionv1.MaxItems || done < 40 {
+		t.Errorf("%d bytes, %d done, %d handed back, %d ran", size, done, retry, ran)
+	}
+}
+
+func TestValuesRoundTrip(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		v := rapid.OneOf(
+			rapid.String().AsAny(), rapid.Bool().AsAny(), rapid.Float64().AsAny(),
+			rapid.Map(rapid.Int64Min(1), func(n int64) time.Time { return time.Unix(0, n).UTC() }).AsAny(),
+			rapid.SliceOfN(rapid.String(), 1, 3).AsAny(),
+		).Draw(t, "value")
+		w, err := valueOf(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch got := plain(w).(type) {
+		case []string:
+			if strings.Join(got, "\x00") != strings.Join(v.([]string), "\x00") {
+				t.Fatalf("%v became %v", v, got)
+			}
+		default:
+			if got != v {
+				t.Fatalf("%v became %v", v, got)
+			}
+		}
+	})
+}
+
+func TestBuildRefuses(t *testing.T) {
+	t.Parallel()
+	run := func(context.Context, Input) (Result, error) { return Done(), nil }
+	tests := map[string][]Action{
+		"no actions":     nil,
+		"a bad name":     {{Name: "Flag", Run: run}},
+		"no run":         {{Name: "acme.flag"}},
+		"twice":          {{Name: "acme.flag", Run: run}, {Name: "acme.flag", Run: run}},
+		"a bad read":     {{Name: "acme.flag", Run: run, Reads: []string{"password"}}},
+		"an empty field": {{Name: "acme.flag", Run: run, Reads: []string{"fields."}}},
+		"a bad effect":   {{Name: "acme.flag", Run: run, Effects: []EffectKind{"contact.explode"}}},
+		"a long timeout": {{Name: "acme.flag", Run: run, Timeout: time.Hour}},
+		"no struct":      {{Name: "acme.flag", Run: run, Params: 1}},
+		"no schema":      {{Name: "acme.flag", Run: run, Params: struct{ C chan int }{}}},
+	}
+	for name, actions := range tests {
+		if _, err := build("acme", "1", actions); err == nil {
+			t.Errorf("%s was taken", name)
+		}
+	}
+	if _, err := build("Acme", "1", []Action{{Name: "acme.flag", Run: run}}); err == nil {
+		t.Error("a bad plugin name was taken")
+	}
+}
+
+func TestIntroduce(t *testing.T) {
+	t.Parallel()
+	s, _ := serverOf(t, nil)
+	var out bytes.Buffer
+	introduce(&out, "acme", "1", s.actions)
+	for _, want := range []string{"acme 1 is a plugin", "acme.test", `"additionalProperties":false`, `"enum":["low","high"]`} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q is missing in %s", want, out.String())
+		}
+	}
+}
+
+func TestOutlive(t *testing.T) {
+	t.Parallel()
+	parents := []int{7, 7, 1}
+	exited := false
+	outlive(7, func() int {
+		p := parents[0]
+		parents = parents[1:]
+		return p
+	}, 0, func() { exited = true })
+	if !exited || len(parents) != 0 {
+		t.Error("the plugin outlived its host")
+	}
+}

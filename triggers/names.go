@@ -1,0 +1,241 @@
+package triggers
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/expr-lang/expr/types"
+
+	"github.com/reprieve-run/reprieve/crm"
+)
+
+// A name is what an expression can read: its type, how to get it, and which facts that reads.
+type name struct {
+	typ   types.Type
+	get   func(*Env) any // called only when the scope's part of Env is there
+	reads []crm.Fact
+	// maybe says that the value can be missing (nil) whatever its type: a list that the contact is not
+	// on, a tombstone that there is none of.
+	maybe bool
+	// tag says that the text, or each element or key, is compared folded.
+	tag bool
+	// tagged and field name what a filter of the store can ask instead: that the contact has a tag, or
+	// what a field is equal to.
+	tagged, field string
+}
+
+var (
+	textType  = types.String
+	boolType  = types.Bool
+	intType   = types.Int
+	timeType  = types.TypeOf(time.Time{})
+	textsType = types.TypeOf([]string{})
+	anyMap    = types.Map{types.Extra: types.Any}
+)
+
+// roots gives, for each first name that exists, the scope that it needs.
+var roots = map[string]Scope{
+	"contact": ScopeContact, "tombstone": ScopeTombstone, "event": ScopeEvent,
+	"run": ScopeRun, "steps": ScopeRun, "error": ScopeError, "now": 0,
+}
+
+func read(kind crm.FactKind, names ...string) []crm.Fact {
+	facts := make([]crm.Fact, len(names))
+	for i, n := range names {
+		facts[i] = crm.Fact{Kind: kind, Name: n}
+	}
+	return facts
+}
+
+// everyFact is what contact.revision reads: it moves with each of them.
+var everyFact = []crm.Fact{{Kind: crm.FactTag}, {Kind: crm.FactList}, {Kind: crm.FactField},
+	{Kind: crm.FactIdentity}, {Kind: crm.FactDND}, {Kind: crm.FactArchived}}
+
+func text(get func(*Env) string, reads ...crm.Fact) name {
+	return name{typ: textType, get: func(e *Env) any { return get(e) }, reads: reads}
+}
+
+// ownField is a field that has a name of its own: a text, empty if it is missing.
+func ownField(field string) name {
+	n := text(func(e *Env) string { return e.textField(field) }, read(crm.FactField, field)...)
+	n.field = field
+	return n
+}
+
+var contactNames = map[string]name{
+	"id":          text(func(e *Env) string { return e.Contact.ID.String() }),
+	"email":       text(func(e *Env) string { return e.Contact.Email.Value }, read(crm.FactIdentity, "email")...),
+	"phone":       text(func(e *Env) string { return e.Contact.Phone.Value }, read(crm.FactIdentity, "phone")...),
+	"external_id": text(func(e *Env) string { return e.Contact.External.Value }, read(crm.FactIdentity, "external_id")...),
+	"first_name":  ownField("first_name"),
+	"last_name":   ownField("last_name"),
+	"name":        text((*Env).fullName, read(crm.FactField, "first_name", "last_name")...),
+	"tags":        {typ: textsType, get: func(e *Env) any { return e.Contact.TagNames() }, reads: read(crm.FactTag, ""), tag: true},
+	"lists":       {typ: types.Map{types.Extra: textType}, get: (*Env).lists, reads: read(crm.FactList, ""), tag: true},
+	"fields":      {typ: anyMap, get: (*Env).fields, reads: read(crm.FactField, "")},
+	"dnd":         {typ: types.Map{types.Extra: boolType}, get: (*Env).dnd, reads: read(crm.FactDND, ""), tag: true},
+	"archived":    {typ: boolType, get: func(e *Env) any { return e.Contact.Archived.On }, reads: read(crm.FactArchived, "")},
+	"created_at":  {typ: timeType, get: func(e *Env) any { return e.Contact.CreatedAt.Time() }},
+	"deleted":     {typ: boolType, get: func(e *Env) any { return e.Life.State == crm.Deleted }},
+	"revision":    {typ: intType, get: func(e *Env) any { return int(e.Contact.Rev) }, reads: everyFact},
+}
+
+// grave makes a name of the tombstone: missing for a live contact.
+func grave(typ types.Type, get func(*crm.Manifest) any) name {
+	return name{typ: typ, maybe: true, get: func(e *Env) any {
+		if e.Tombstone == nil {
+			return nil
+		}
+		return get(e.Tombstone)
+	}}
+}
+
+var tombstoneNames = map[string]name{
+	"deleted_at":       grave(timeType, func(m *crm.Manifest) any { return m.At.Time() }),
+	"restorable_until": grave(timeType, func(m *crm.Manifest) any { return m.RestorableUntil.Time() }),
+	"reason":           grave(textType, func(m *crm.Manifest) any { return m.Reason }),
+	"by":               grave(textType, func(m *crm.Manifest) any { return m.By.ID }),
+	"workflow":         grave(textType, func(m *crm.Manifest) any { return m.Why.Workflow }),
+	"operation": grave(textType, func(m *crm.Manifest) any {
+		if m.Why.Operation.IsZero() {
+			return ""
+		}
+		return m.Why.Operation.String()
+	}),
+	"run": grave(textType, func(m *crm.Manifest) any {
+		if m.Why.Run.IsZero() {
+			return ""
+		}
+		return m.Why.Run.String()
+	}),
+}
+
+var runNames = map[string]name{
+	"id":         text(func(e *Env) string { return e.Run.ID }),
+	"workflow":   text(func(e *Env) string { return e.Run.Workflow }),
+	"trigger":    text(func(e *Env) string { return e.Run.Trigger }),
+	"started_at": {typ: timeType, get: func(e *Env) any { return e.Run.StartedAt.Time() }},
+}
+
+var now = name{typ: timeType, get: func(e *Env) any { return e.Now.Time() }}
+
+// eventNames gives what is under event.* for one kind of event. The kind of the event itself is
+// event.type, since a record's event has a kind of its own.
+func eventNames(kind crm.EventKind) map[string]name {
+	names := map[string]name{
+		"type":  text(func(e *Env) string { return string(e.Event.Kind) }),
+		"actor": text(func(e *Env) string { return e.Event.By.ID }),
+		"at":    {typ: timeType, get: func(e *Env) any { return e.Event.At.Time() }},
+	}
+	for _, f := range crm.TriggerKinds[kind] {
+		n := name{typ: textType, get: func(e *Env) any { return e.Event.Data.Field(f.Name) }}
+		if f.Kind == crm.BoolValue {
+			n.typ = boolType
+		}
+		n.tag = f.Name == "tag" || f.Name == "list" || f.Name == "channel"
+		names[f.Name] = n
+	}
+	return names
+}
+
+// stepName gives steps.ID.status or steps.ID.output; both are missing until the step has run.
+func stepName(id, field string) name {
+	if field == "status" {
+		return name{typ: textType, maybe: true, get: func(e *Env) any {
+			if s, ok := e.Steps[id]; ok {
+				return s.Status
+			}
+			return nil
+		}}
+	}
+	return name{typ: types.Any, get: func(e *Env) any { return e.Steps[id].Output }}
+}
+
+// keyed gives one entry of contact.fields, contact.lists or contact.dnd.
+func keyed(of, key string) name {
+	folded := crm.Fold(key)
+	switch of {
+	case "lists":
+		return name{typ: textType, maybe: true, get: func(e *Env) any { return e.onList(folded) }, reads: read(crm.FactList, "")}
+	case "dnd":
+		return name{typ: boolType, get: func(e *Env) any { return e.Contact.OnDND(key) }, reads: read(crm.FactDND, folded)}
+	}
+	return name{typ: types.Any, get: func(e *Env) any { return e.Contact.Field(key).Any() },
+		reads: read(crm.FactField, key), field: key}
+}
+
+// holds gives the answer to KEY in contact.tags, contact.fields, contact.lists or contact.dnd
+// without making the whole collection, and reads only that fact.
+func holds(of, key string) name {
+	n := name{typ: boolType}
+	folded := crm.Fold(key)
+	switch of {
+	case "tags":
+		n.get, n.reads = func(e *Env) any { // HasTag, with the key folded once
+			return slices.ContainsFunc(e.Contact.Tags, func(t crm.Tag) bool {
+				return !t.Absent && (t.Name == key || crm.Fold(t.Name) == folded)
+			})
+		}, read(crm.FactTag, folded)
+		n.tagged = key
+	case "lists":
+		n.get, n.reads = func(e *Env) any { return e.onList(folded) != nil }, read(crm.FactList, "")
+	case "dnd":
+		n.get, n.reads = func(e *Env) any {
+			return slices.ContainsFunc(e.Contact.DND, func(d crm.Channel) bool { return crm.Fold(d.Name) == folded })
+		}, read(crm.FactDND, folded)
+	default:
+		n.get, n.reads = func(e *Env) any { return e.Contact.Field(key).Kind != crm.NoValue }, read(crm.FactField, key)
+	}
+	return n
+}
+
+// fieldsOf gives the names under a root, nil for one without a fixed set.
+func (s Source) fieldsOf(root string) map[string]name {
+	switch root {
+	case "contact":
+		return contactNames
+	case "tombstone":
+		return tombstoneNames
+	case "run":
+		return runNames
+	case "event":
+		return eventNames(s.Event)
+	}
+	return nil
+}
+
+// nearest gives the candidate most like the word, "" if none is near enough to be a typing error.
+func nearest(word string, candidates []string) string {
+	best, limit := "", len(word)/3+2
+	for _, c := range slices.Sorted(slices.Values(candidates)) {
+		if d := distance(crm.Fold(word), crm.Fold(c)); d < limit {
+			best, limit = c, d
+		}
+	}
+	return best
+}
+
+// distance is Levenshtein's, over runes.
+func distance(a, b string) int {
+	x, y := []rune(a), []rune(b)
+	row := make([]int, len(y)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range x {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range y {
+			cost := diagonal
+			if x[i] != y[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(y)]
+}
+
+func keysOf[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -1,0 +1,94 @@
+package triggers
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/reprieve-run/reprieve/crm"
+)
+
+// Trigger is a kind of event with a condition on the event's own images. It says whether it matches;
+// what that starts is not its business.
+type Trigger struct {
+	event crm.EventKind
+	cond  *Expr // nil: always
+}
+
+// Decision is what a trigger said of an event.
+type Decision struct {
+	Matched bool
+	Reads   []crm.Fact // the facts that the condition reads; not to be changed
+	Why     string     // for workflow explain: which part of the condition decided. Names no value of a contact
+}
+
+// Compile compiles the condition of a trigger on events of the kind src.Event; an empty text is true
+// of each. The condition sees the event and the contact as it was after the event. Its error is a
+// *Diagnostic or Diagnostics.
+func Compile(src Source) (*Trigger, error) {
+	if _, ok := crm.TriggerKinds[src.Event]; !ok {
+		kinds := make([]string, 0, len(crm.TriggerKinds))
+		for k := range crm.TriggerKinds {
+			kinds = append(kinds, string(k))
+		}
+		slices.Sort(kinds)
+		hint := "there is " + strings.Join(kinds, ", ")
+		if near := nearest(string(src.Event), kinds); near != "" {
+			hint = "did you mean " + near + "?"
+		}
+		return nil, src.fail(codeEvent, 0, 1, "no trigger can name the event "+clip(string(src.Event)), hint)
+	}
+	t := &Trigger{event: src.Event}
+	if strings.TrimSpace(src.Text) == "" {
+		return t, nil
+	}
+	src.Scope = ScopeEvent | ScopeContact
+	var err error
+	t.cond, err = CompileExpr(src, Bool)
+	if err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// Event gives the kind of event that the trigger is on.
+func (t *Trigger) Event() crm.EventKind { return t.event }
+
+// Match says whether the trigger matches an event that may start runs. An error, also of the
+// condition, comes with a Decision that has not matched.
+func (t *Trigger) Match(ev crm.TriggerEvent, now crm.Nanos, listName func(crm.ItemID) string) (Decision, error) {
+	if !ev.Valid() {
+		return Decision{Why: "the event may not start anything"},
+			crm.Errorf("match a trigger", crm.CodeInvalid, "the event did not pass the suppression rule").WithHint("make it with Event.Trigger")
+	}
+	return t.match(ev.Event(), now, listName)
+}
+
+// WouldMatch says whether the trigger would match an event that was refused, to explain the refusal
+// and for nothing else: a bare bool entitles nobody to start a run.
+func (t *Trigger) WouldMatch(ev crm.Event, now crm.Nanos, listName func(crm.ItemID) string) bool {
+	if ev.After == nil {
+		return false
+	}
+	d, err := t.match(&ev, now, listName)
+	return d.Matched && err == nil
+}
+
+func (t *Trigger) match(ev *crm.Event, now crm.Nanos, listName func(crm.ItemID) string) (Decision, error) {
+	switch {
+	case ev.Kind != t.event:
+		return Decision{Why: "the event is " + string(ev.Kind) + ", not " + string(t.event)}, nil
+	case t.cond == nil:
+		return Decision{Matched: true, Why: "there is no condition"}, nil
+	}
+	v, at, err := t.cond.eval(&Env{Event: ev, Contact: ev.After, Now: now, ListName: listName})
+	d := Decision{Matched: err == nil && v == true, Reads: t.cond.reads}
+	switch {
+	case err != nil:
+		d.Why = at + " cannot be evaluated"
+	case d.Matched:
+		d.Why = "the condition is true"
+	default:
+		d.Why = at + " is false"
+	}
+	return d, err
+}

@@ -1,0 +1,294 @@
+package workflow
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"maps"
+	"regexp"
+	"slices"
+
+	"github.com/reprieve-run/reprieve/crm"
+	"github.com/reprieve-run/reprieve/triggers"
+	"go.yaml.in/yaml/v3"
+)
+
+var (
+	workflowID = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
+	stepID     = regexp.MustCompile(`^[a-z][a-z0-9_]{0,62}$`)
+)
+
+const (
+	workflowIDHint = "use a-z, 0-9 and -, at most 63 characters, as in unsubscribed-cleanup"
+	stepIDHint     = "use a-z, 0-9 and _, at most 63 characters and a letter first, as in cool_off"
+)
+
+// Parse reads a workflow file. Name is only shown; src is the complete content. The error is a
+// triggers.Diagnostics with every mistake, in the order of the file; then there is no workflow.
+func Parse(name string, src []byte) (*Workflow, error) {
+	f, text, found := load(name, src)
+	if len(found) > 0 {
+		return nil, sortFindings(found)
+	}
+	r := &reader{file: f, typos: map[*yaml.Node][]string{}}
+	w := &Workflow{File: name, Source: slices.Clone(src), file: f, index: map[string]int{}}
+	sum := sha256.Sum256(src)
+	w.Revision = hex.EncodeToString(sum[:])
+	if root := r.decode(text); root != nil && r.guard(root, 1) {
+		r.workflow(w, root)
+	}
+	if len(r.found) > 0 {
+		return nil, sortFindings(r.found)
+	}
+	return w, nil
+}
+
+var topKeys = keys{"version": "", "id": "", "name": "", "triggers": "", "filter": "", "run": "", "steps": "",
+	"on_error": later, "tests": later, "on": "the key is triggers"}
+
+func (r *reader) workflow(w *Workflow, root *yaml.Node) {
+	got := r.fields(root, "a workflow", topKeys)
+	if got == nil {
+		return
+	}
+	r.need(root, "a workflow", got, "version", "id", "triggers", "steps")
+	if v, ok := got["version"]; ok && r.scalar(v) && (v.val.Value != "1" || v.val.Tag != "!!int") {
+		r.fail(codeValue, r.span(v.val), "write version: 1", "this version of the format is not known")
+	}
+	if id, ok := got["id"]; ok {
+		w.ID = r.id(id, workflowID, workflowIDHint)
+	}
+	if name, ok := got["name"]; ok {
+		w.Name, _ = r.text(name)
+	}
+	if w.Name == "" {
+		w.Name = w.ID
+	}
+	if ts, ok := got["triggers"]; ok {
+		r.triggers(w, ts)
+	}
+	if e, ok := got["filter"]; ok && r.scalar(e) {
+		var err error
+		w.Filter, err = triggers.CompileExpr(r.source(e.val, triggers.ScopeContact), triggers.Bool)
+		r.take(err, r.span(e.val))
+	}
+	r.run(w, got["run"])
+	if e, ok := got["steps"]; ok {
+		s := &stepReader{reader: r, lines: map[string]int{}, visible: []string{}}
+		steps := s.steps(e)
+		if len(steps) == 0 && e.val.Kind == yaml.SequenceNode {
+			r.fail(codeMissing, r.span(e.key), "add a step: - {id: done, exit: {status: completed}}", "a workflow needs at least one step")
+		}
+		w.Nodes = flatten(nil, steps, -1)
+		for i, n := range w.Nodes {
+			w.index[n.ID] = i
+		}
+	}
+}
+
+var runKeys = keys{"key": "", "mode": "", "reenter": later, "cancel_on": later, "timeout": later}
+
+// run reads the run: block; e is empty if the file has none.
+func (r *reader) run(w *Workflow, e entry) {
+	key := triggers.Source{File: r.name, Text: "contact.id", Scope: triggers.ScopeContact}
+	if e.val != nil {
+		got := r.fields(e.val, "run", runKeys)
+		if k, ok := got["key"]; ok && r.scalar(k) {
+			key = r.source(k.val, triggers.ScopeContact)
+		}
+		if m, ok := got["mode"]; ok && r.scalar(m) {
+			switch m.val.Value {
+			case "restart", "queued", "parallel":
+				r.fail(codeLater, r.span(m.val), "use single for now", "mode %s is not supported yet", m.val.Value)
+			default:
+				r.oneOf(m, "single")
+			}
+		}
+	}
+	var err error
+	w.Key, err = triggers.CompileExpr(key, triggers.Text)
+	r.take(err, span{1, 1, 1})
+}
+
+func (r *reader) triggers(w *Workflow, e entry) {
+	items := r.list(e)
+	if len(items) == 0 && e.val.Kind == yaml.SequenceNode {
+		r.fail(codeMissing, r.span(e.key), "add one: - {id: tagged, event: contact.tag_added}", "a workflow needs at least one trigger")
+	}
+	lines := map[string]int{}
+	for _, n := range items {
+		w.Triggers = append(w.Triggers, r.trigger(n, lines))
+	}
+}
+
+// triggerKeys describes a trigger: what goes only with the other kind has a note that says so.
+func triggerKeys(event, cron bool) keys {
+	k := keys{"id": "", "event": "", "cron": ""}
+	k.add("", "if", "timezone", "dst", "misfire", "over", "where")
+	if event && !cron {
+		k.add("this key goes with cron", "timezone", "dst", "misfire", "over", "where")
+	}
+	if cron && !event {
+		k.add("a schedule chooses by where: if goes with event", "if")
+	}
+	k.add(later, "webhook", "becomes", "batch", "rate", "guard")
+	return k
+}
+
+// trigger reads one trigger; what is wrong with it is reported, and the rest read all the same. Lines
+// has the lines of the ids before it.
+func (r *reader) trigger(n *yaml.Node, lines map[string]int) Trigger {
+	at := r.span(n)
+	t := Trigger{Line: at.line, Column: at.column}
+	hasEvent, hasCron := r.hasKey(n, "event"), r.hasKey(n, "cron")
+	got := r.fields(n, "a trigger", triggerKeys(hasEvent, hasCron))
+	if got == nil {
+		return t
+	}
+	r.need(n, "a trigger", got, "id")
+	if id, ok := got["id"]; ok {
+		t.ID = r.ownID(id, lines, "trigger", "give each trigger its own id")
+	}
+	reported := r.hasKey(n, "webhook") || r.hasKey(n, "becomes") || slices.Contains(r.typos[n], "event") || slices.Contains(r.typos[n], "cron")
+	switch {
+	case hasEvent && hasCron:
+		r.fail(codeOneOf, r.span(got["cron"].key), "make two triggers of it", "a trigger has either event or cron")
+	case hasEvent:
+		r.event(&t, got)
+	case hasCron:
+		r.cron(&t, n, got)
+	case !reported:
+		r.fail(codeOneOf, at, "add event: contact.tag_added, or cron: '0 3 * * *'", "a trigger needs event or cron")
+	}
+	return t
+}
+
+func (r *reader) event(t *Trigger, got map[string]entry) {
+	kinds := make([]string, 0, len(crm.TriggerKinds))
+	for _, k := range slices.Sorted(maps.Keys(crm.TriggerKinds)) {
+		kinds = append(kinds, string(k))
+	}
+	e := got["event"]
+	if _, ok := r.text(e); !ok {
+		return
+	}
+	if e.val.Value == string(crm.ContactRestored) || e.val.Value == string(crm.ContactDeleted) || e.val.Value == string(crm.ContactPurged) {
+		r.fail(codeValue, r.span(e.val), "a restore starts nothing; other systems learn of it by the outbound webhook",
+			"no workflow can be started by %s", e.val.Value)
+		return
+	}
+	if t.EventKind = crm.EventKind(r.oneOf(e, kinds...)); t.EventKind == "" {
+		return
+	}
+	src := triggers.Source{File: r.name, Scope: triggers.ScopeEvent | triggers.ScopeContact}
+	at := r.span(e.val)
+	if cond, ok := got["if"]; ok {
+		if !r.scalar(cond) {
+			return
+		}
+		src, at = r.source(cond.val, src.Scope), r.span(cond.val)
+	}
+	src.Event = t.EventKind
+	var err error
+	t.Event, err = triggers.Compile(src)
+	r.take(err, at)
+}
+
+// cron reads a schedule.
+func (r *reader) cron(t *Trigger, n *yaml.Node, got map[string]entry) {
+	options := map[string]map[string]entry{}
+	if e, ok := got["dst"]; ok {
+		options["dst"] = r.fields(e.val, "dst", keys{"gap": "", "overlap": ""})
+	}
+	if e, ok := got["misfire"]; ok {
+		options["misfire"] = r.fields(e.val, "misfire", keys{"policy": "", "within": ""})
+	}
+	word := func(in, key string, words ...string) string {
+		if e, ok := options[in][key]; ok {
+			return r.oneOf(e, words...)
+		}
+		return ""
+	}
+	t.Spec = triggers.ScheduleSpec{
+		Gap:     word("dst", "gap", "next", "skip"),
+		Overlap: word("dst", "overlap", "first", "both"),
+		Misfire: word("misfire", "policy", "last", "all", "none"),
+	}
+	if e, ok := options["misfire"]["within"]; ok {
+		t.Spec.Within = r.duration(e)
+		if !r.alone(triggers.ScheduleSpec{Within: t.Spec.Within}, e) {
+			t.Spec.Within = 0
+		}
+	}
+	if e, ok := got["timezone"]; ok {
+		if t.Spec.Zone, ok = r.text(e); ok && !r.alone(triggers.ScheduleSpec{Zone: t.Spec.Zone}, e) {
+			t.Spec.Zone = ""
+		}
+	}
+	e := got["cron"]
+	if text, ok := r.text(e); ok {
+		t.Spec.Cron = text
+		var err error
+		t.Schedule, err = triggers.ParseSchedule(t.Spec)
+		for _, d := range triggers.Findings(err) {
+			d.Line, d.Column = r.at(e.val)(d.Column - 1) // it was counted in the text alone
+		}
+		r.take(err, r.span(e.val))
+	}
+	r.over(t, n, got)
+}
+
+// alone tries one option of a schedule by itself, so that a mistake in it stands at its own place
+// whatever is wrong with the rest.
+func (r *reader) alone(spec triggers.ScheduleSpec, e entry) bool {
+	spec.Cron = "0 0 * * *"
+	_, err := triggers.ParseSchedule(spec)
+	for _, d := range triggers.Findings(err) {
+		d.Line = 0
+	}
+	r.take(err, r.span(e.val))
+	return err == nil
+}
+
+func (r *reader) over(t *Trigger, n *yaml.Node, got map[string]entry) {
+	scope := triggers.ScopeContact
+	switch e, ok := got["over"]; {
+	case !ok:
+		if !r.hasKey(n, "over") {
+			r.fail(codeOver, r.span(got["cron"].key), "add over: contacts, or over: contacts.deleted",
+				"over is required: contacts or contacts.deleted")
+		}
+	default:
+		switch r.oneOf(e, "contacts", "contacts.deleted") {
+		case "contacts":
+			t.Over = crm.OnlyLive
+		case "contacts.deleted":
+			t.Over = crm.OnlyDeleted
+			scope |= triggers.ScopeTombstone
+		default:
+			scope |= triggers.ScopeTombstone // no second complaint
+		}
+	}
+	// Without where, everybody: an expression that reads nothing never selects a restored contact.
+	src, at := triggers.Source{File: r.name, Text: "true", Scope: scope}, span{t.Line, t.Column, 1}
+	if e, ok := got["where"]; ok {
+		if !r.scalar(e) {
+			return
+		}
+		src, at = r.source(e.val, scope), r.span(e.val)
+	}
+	var err error
+	t.Where, err = triggers.Select(src)
+	r.take(err, at)
+}
+
+// duration accepts 14d, 36h, 1d12h.
+func (r *reader) duration(e entry) crm.Nanos {
+	if !r.scalar(e) {
+		return 0
+	}
+	d, err := crm.ParseDuration(e.val.Value)
+	if err != nil {
+		r.fail(codeDuration, r.span(e.val), "write a number and a unit (w d h m s ms), as in 14d, 36h or 1d12h", "%v", err)
+	}
+	return d
+}

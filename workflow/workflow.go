@@ -1,0 +1,81 @@
+package workflow
+
+import (
+	"github.com/reprieve-run/reprieve/crm"
+	"github.com/reprieve-run/reprieve/triggers"
+)
+
+// Workflow is one revision of a workflow file, ready to run. It is immutable and may be shared.
+type Workflow struct {
+	ID       string
+	Name     string // for people; the id if the file gives none
+	File     string
+	Revision string // the SHA-256 of Source in hex: a run stays on the revision it started with
+	Source   []byte // the file as it was applied, byte for byte
+	Triggers []Trigger
+	Filter   *triggers.Expr // nil: every contact passes
+	Key      *triggers.Expr // gives the text that at most one unfinished run may hold
+	Nodes    []Node         // the steps in the order of the file; a run starts at index 0
+
+	index map[string]int
+	file  *file // for the positions of what Check finds
+}
+
+// Trigger is what starts runs: Event and EventKind are set, or Schedule, Spec, Over and Where.
+type Trigger struct {
+	ID           string
+	Event        *triggers.Trigger // nil for a schedule
+	EventKind    crm.EventKind
+	Schedule     *triggers.Schedule // nil for an event
+	Spec         triggers.ScheduleSpec
+	Over         crm.StateSet       // whom the schedule goes over: OnlyLive or OnlyDeleted
+	Where        triggers.Selection // which of those
+	Line, Column int                // 1-based
+}
+
+// NodeKind is what a step does.
+type NodeKind uint8
+
+// The kinds of step.
+const (
+	Action NodeKind = iota + 1 // executes an action of a plugin
+	Wait                       // sleeps for a duration
+	Branch                     // goes on with the first arm whose condition holds
+	Exit                       // ends the run
+)
+
+// String names the kind as the file's key does.
+func (k NodeKind) String() string {
+	return [...]string{"", "action", "wait", "branch", "exit"}[k]
+}
+
+// Node is one step. Control flow is in Next and Arms alone; the order of nodes is for people.
+type Node struct {
+	ID           string
+	Kind         NodeKind
+	Action       string    // of an action: the name of it
+	With         *Value    // of an action: its parameters, nil if there are none
+	Wait         crm.Nanos // of a wait: nanoseconds
+	Arms         []Arm     // of a branch
+	Next         int       // the index of the node after this one, for a branch that no arm takes too; -1: the run ends
+	ExitStatus   string    // of an exit: completed, skipped or failed
+	ExitReason   *triggers.Template
+	Line, Column int // 1-based
+
+	at span // what Check points at: the action's name, else the step's first key
+}
+
+// Arm is one way out of a branch.
+type Arm struct {
+	If    *triggers.Expr // nil: else
+	First int            // the index of the arm's first node, or the branch's own Next if the arm has none
+}
+
+// Node finds a step by its id; false if the workflow has none of that id.
+func (w *Workflow) Node(id string) (int, bool) {
+	i, ok := w.index[id]
+	return i, ok
+}
+
+// Short is the beginning of the revision, for people.
+func (w *Workflow) Short() string { return w.Revision[:12] }
