@@ -185,11 +185,16 @@ func (c *Contact) OnDND(channel string) bool {
 
 // FactRev gives the highest revision among the facts that f names, absent ones included; 0 if the
 // contact never had such a fact.
-func (c *Contact) FactRev(f Fact) uint64 {
-	var rev uint64
+func (c *Contact) FactRev(f Fact) (rev uint64) {
+	c.eachFact(f, func(r uint64) { rev = max(rev, r) })
+	return rev
+}
+
+// eachFact gives see the revision of each fact that f names, absent ones included.
+func (c *Contact) eachFact(f Fact, yield func(rev uint64)) {
 	see := func(name string, r uint64) {
 		if f.Name == "" || f.Name == name || Fold(name) == Fold(f.Name) {
-			rev = max(rev, r)
+			yield(r)
 		}
 	}
 	switch f.Kind {
@@ -216,7 +221,6 @@ func (c *Contact) FactRev(f Fact) uint64 {
 	case FactArchived:
 		see("", c.Archived.Rev)
 	}
-	return rev
 }
 
 // HighestRev gives the highest revision among several facts.
@@ -226,6 +230,15 @@ func (c *Contact) HighestRev(facts []Fact) uint64 {
 		rev = max(rev, c.FactRev(f))
 	}
 	return rev
+}
+
+// CountFacts gives the number of facts that are named, absent ones included: with HighestRev it tells
+// whether any of them has changed, also when one is gone without a trace.
+func (c *Contact) CountFacts(facts []Fact) (n int) {
+	for _, f := range facts {
+		c.eachFact(f, func(uint64) { n++ })
+	}
+	return n
 }
 
 // DropAbsent forgets removed facts whose removal is no newer than the revision quiet: their absence

@@ -213,6 +213,9 @@ func ChangeFact(c *Contact, m Mutation, rev uint64, at Nanos, keepAbsent bool) (
 
 func (c *Contact) setField(m SetField, rev uint64, keepAbsent bool) (EventKind, EventData, bool) {
 	name := strings.TrimSpace(m.Name)
+	if m.Value.Kind == NoValue {
+		m.Value = Value{}
+	}
 	old := c.Field(name)
 	if name == "" || old.Equal(m.Value) {
 		return "", EventData{}, false

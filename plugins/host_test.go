@@ -535,7 +535,8 @@ func TestRequestErrors(t *testing.T) {
 // Not parallel: it counts the goroutines of the whole process.
 func TestNoGoroutineLeaks(t *testing.T) {
 	before := goruntime.NumGoroutine()
-	h, err := New(Options{RunDir: tempDir(t), Builtin: testArgv, BuiltinNames: []string{"test.a", "raw.garbage", "raw.exit"}})
+	h, err := New(Options{RunDir: tempDir(t), StartTimeout: 2 * time.Second,
+		Builtin: testArgv, BuiltinNames: []string{"test.a", "raw.garbage", "raw.exit", "raw.deaf"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -141,12 +141,16 @@ func copyFolder(to, from string) error {
 		if !d.Type().IsRegular() {
 			return fmt.Errorf("%q is neither a file nor a folder", path)
 		}
-		data, err := root.ReadFile(path)
+		info, err := d.Info()
 		if err != nil {
 			return err
 		}
-		if size, count = size+int64(len(data)), count+1; size > maxFolder || count > maxFiles {
+		if size, count = size+info.Size(), count+1; size > maxFolder || count > maxFiles {
 			return errors.New("the folder is over 1 GiB or 10000 files")
+		}
+		data, err := root.ReadFile(path)
+		if err != nil {
+			return err
 		}
 		return os.WriteFile(target, data, 0o700)
 	})

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -193,5 +194,40 @@ func TestLongLines(t *testing.T) {
 	}
 	if l, err = lines.next(); err != nil || l.num != 2 || l.long || len(l.text) == 0 {
 		t.Errorf("the line after it: %+v, %v", l.num, err)
+	}
+}
+
+// The example data comes in whole, and of the broken table exactly the broken rows stay out.
+func TestExampleData(t *testing.T) {
+	t.Parallel()
+	file := func(name string) string {
+		b, err := os.ReadFile("../examples/demo/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	rows, rejects := rowsOf(t, file("contacts.csv"))
+	if len(rows) != 5200 || len(rejects) > 0 {
+		t.Errorf("contacts.csv: %d rows, rejects %s", len(rows), codes(rejects))
+	}
+	ids := map[string]bool{}
+	for _, r := range rows {
+		ids[r.Contact.External.Value] = true
+	}
+	items, rejects, err := tryItems(file("associated.jsonl"))
+	if err != nil || len(rejects) > 0 {
+		t.Errorf("associated.jsonl: %v, rejects %s", err, codes(rejects))
+	}
+	for _, it := range items {
+		for _, c := range it.Contacts {
+			if !ids[c] {
+				t.Errorf("line %d names the contact %s, who is not in contacts.csv", it.Line, c)
+			}
+		}
+	}
+	rows, rejects = rowsOf(t, file("broken.csv"))
+	if got, want := codes(rejects), "3 bad_email, 5 bad_phone, 7 quoting, 9 bad_list, 11 columns"; len(rows) != 7 || got != want {
+		t.Errorf("broken.csv: %d rows, rejects %s, want 7 and %s", len(rows), got, want)
 	}
 }

@@ -361,6 +361,9 @@ func (tx *Tx) Objects(acc crm.AccountID, kind crm.ItemKind) ([]crm.Object, error
 	return tx.row.Objects().Range(tx.ctx, crm.ObjectKey{Account: acc, Kind: kind}, crm.ObjectKey{Account: acc, Kind: kind + 1}, 0)
 }
 
+// Object gives a list, campaign, company or opportunity, a deleted one too; nil if there is none.
+func (tx *Tx) Object(k crm.ObjectKey) (*crm.Object, error) { return tx.objects.get(tx.ctx, k) }
+
 // PutObject makes or renames a list, a campaign, a company or an opportunity, or deletes it when its
 // mark is set. Its contacts stay: they change by Connect only.
 func (tx *Tx) PutObject(o crm.Object) error {

@@ -64,9 +64,9 @@ func (tx *Tx) flushLog(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	next := row.Mark{Name: markHead, Bytes: make([]byte, sha256.Size)}
+	next := row.Mark{Name: markHead, Bytes: make([]byte, sha256.Size), At: tx.now}
 	if head != nil {
-		next = row.Mark{Name: markHead, N: head.N, Bytes: bytes.Clone(head.Bytes)}
+		next.N, next.Bytes = head.N, bytes.Clone(head.Bytes)
 	}
 	rows := make([][]byte, len(tx.entries))
 	for i := range tx.entries {

@@ -136,6 +136,10 @@ func (tx *Tx) countProof(k crm.Key, r *crm.Receipt) (err error) {
 // Suppress records that a trigger would have matched and was refused: the first refusal of each
 // trigger in each epoch of a contact.
 func (tx *Tx) Suppress(s crm.Suppressed) error {
+	life, err := tx.Life(crm.Key{Account: s.Account, Contact: s.Contact})
+	if err != nil || life.State == crm.Purged {
+		return err // a purge leaves nothing behind, and nothing comes after it
+	}
 	old, err := one(tx.ctx, tx.row.Suppressed(), s.Key())
 	if err != nil || old != nil {
 		return err

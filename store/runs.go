@@ -18,10 +18,12 @@ var ErrMoved = errors.New("store: the facts that the decision read have changed"
 // it, or its contact was deleted or restored. The result is dropped.
 var ErrStale = errors.New("store: the run has moved on")
 
-// Seen is what a decision read: facts, and their highest revision at the time.
+// Seen is what a decision read: facts, their highest revision and their number at the time. The
+// number tells that a fact was removed which was not the youngest of them.
 type Seen struct {
 	Facts []crm.Fact
 	Rev   uint64
+	N     int
 }
 
 // See notes the revision of the facts that a decision reads.
@@ -29,12 +31,12 @@ func See(c *crm.Contact, facts []crm.Fact) Seen {
 	if c == nil {
 		return Seen{}
 	}
-	return Seen{facts, c.HighestRev(facts)}
+	return Seen{facts, c.HighestRev(facts), c.CountFacts(facts)}
 }
 
 // holds says whether the facts are as they were.
 func (s Seen) holds(c *crm.Contact) bool {
-	return len(s.Facts) == 0 || c != nil && c.HighestRev(s.Facts) == s.Rev
+	return len(s.Facts) == 0 || c != nil && c.HighestRev(s.Facts) == s.Rev && c.CountFacts(s.Facts) == s.N
 }
 
 // Start is a run to be started.
@@ -172,14 +174,14 @@ func (tx *Tx) CommitRun(a Advanced) error {
 	if _, err := tx.Apply(by, why, a.Effects...); err != nil {
 		return err
 	}
+	if life, err = tx.Life(k); err != nil || life.State == crm.Purged {
+		return err // its own purge took the run along, journal and all
+	}
 	for _, s := range a.Steps {
 		if _, err := tx.CommitStep(s); err != nil {
 			tx.broken = err
 			return err
 		}
-	}
-	if life, err = tx.Life(k); err != nil {
-		return err
 	}
 	next := a.Run
 	next.Token, next.Epoch = stored.Token+1, life.Epoch
@@ -248,13 +250,16 @@ func (tx *Tx) CommitStep(r crm.StepRecord) (first bool, err error) {
 		}
 		if c == nil {
 			r.Output = nil // purged by this very step: nobody may read it any more
-		} else if r.Output, err = tx.s.seal(c, "step/"+r.Path, uint64(r.Iteration), r.Output); err != nil {
+		} else if r.Output, err = tx.s.seal(c, stepSeal(r), uint64(r.Iteration), r.Output); err != nil {
 			return false, err
 		}
 	}
 	tx.wrote = true
 	return true, tx.row.Steps().Write(tx.ctx, []row.Change[crm.StepRecord]{{Old: old, New: &r}})
 }
+
+// stepSeal binds a sealed output to its line of the journal.
+func stepSeal(r crm.StepRecord) string { return "step/" + r.Run.String() + "/" + r.Path }
 
 // The statuses of a step in the journal.
 const (
@@ -311,7 +316,7 @@ func (tx *Tx) Steps(run crm.RunID) ([]crm.StepRecord, error) {
 		}
 		sealed := r.Output
 		if r.Output = nil; c != nil {
-			if err := tx.s.open(c, "step/"+r.Path, uint64(r.Iteration), sealed, &r.Output); err != nil {
+			if err := tx.s.open(c, stepSeal(*r), uint64(r.Iteration), sealed, &r.Output); err != nil {
 				return nil, err
 			}
 		}

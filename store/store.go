@@ -38,7 +38,8 @@ type Store struct {
 	eng  row.Engine
 	keys keyring
 	rand io.Reader
-	mark atomic.Int64 // the clock's stored high-water mark
+	mark atomic.Int64 // the clock's high-water mark
+	kept atomic.Int64 // as far as it is known to be stored
 	wake chan struct{}
 }
 
@@ -53,9 +54,10 @@ func New(ctx context.Context, eng row.Engine, o Options) (*Store, error) {
 		s.rand = rand.Reader
 	}
 	err = eng.View(ctx, func(tx row.Tx) error {
-		m, err := one(ctx, tx.Marks(), markClock)
-		if m != nil {
-			s.mark.Store(int64(m.At))
+		marks, err := tx.Marks().Get(ctx, []string{markClock, markHead})
+		for _, m := range marks {
+			raise(&s.mark, m.At)
+			raise(&s.kept, m.At)
 		}
 		return err
 	})
@@ -102,14 +104,19 @@ func (s *Store) View(ctx context.Context, fn func(*Tx) error) error {
 // Update runs fn and commits what it did. fn may run more than once, so it must not leak results of
 // an earlier try: assign, do not append.
 func (s *Store) Update(ctx context.Context, fn func(*Tx) error) error {
+	var last *Tx
 	err := s.eng.Update(ctx, func(r row.Tx) error {
 		tx := s.begin(ctx, r)
 		if err := fn(tx); err != nil {
 			return err
 		}
+		last = tx
 		return tx.flush()
 	})
 	if err == nil {
+		if last.marked {
+			raise(&s.kept, last.now)
+		}
 		select {
 		case s.wake <- struct{}{}:
 		default:
@@ -138,6 +145,7 @@ type Tx struct {
 	counts    map[row.NameKey]int64
 	entries   []entry
 	wrote     bool
+	marked    bool // flushMark wrote the mark
 	broken    error
 }
 
@@ -313,26 +321,28 @@ const (
 	markKey   = "key"   // the fingerprint of the master key
 )
 
-// flushMark raises the stored high-water mark of the clock, at most once a second.
+// flushMark raises the high-water mark of the clock: in memory always, before the commit is known,
+// since too high a mark only holds the clock for an instant; in the store at most once a second,
+// since the head of the log bears the instant of what it proves.
 func (tx *Tx) flushMark(ctx context.Context) error {
-	seen := crm.Nanos(tx.s.mark.Load())
-	if tx.now < seen+crm.Second {
+	raise(&tx.s.mark, tx.now)
+	if tx.now < crm.Nanos(tx.s.kept.Load())+crm.Second {
 		return nil
 	}
 	old, err := one(ctx, tx.row.Marks(), markClock)
-	if err != nil {
+	if err != nil || old != nil && old.At >= tx.now {
 		return err
 	}
-	if old != nil && old.At >= tx.now {
-		return nil
-	}
-	if err := tx.row.Marks().Write(ctx, []row.Change[row.Mark]{{Old: old, New: &row.Mark{Name: markClock, At: tx.now}}}); err != nil {
-		return err
-	}
-	for { // raised before the commit is known: too high a mark only holds the clock for an instant
-		seen := tx.s.mark.Load()
-		if int64(tx.now) <= seen || tx.s.mark.CompareAndSwap(seen, int64(tx.now)) {
-			return nil
+	tx.marked = true
+	return tx.row.Marks().Write(ctx, []row.Change[row.Mark]{{Old: old, New: &row.Mark{Name: markClock, At: tx.now}}})
+}
+
+// raise moves a mark forward, never back.
+func raise(mark *atomic.Int64, to crm.Nanos) {
+	for {
+		seen := mark.Load()
+		if int64(to) <= seen || mark.CompareAndSwap(seen, int64(to)) {
+			return
 		}
 	}
 }

@@ -36,7 +36,7 @@ type StepInfo struct {
 const (
 	maxText = 64 << 10 // bytes of a text that an expression reads or makes
 	maxList = 1000     // elements of a list or map that it reads as a whole
-	maxWork = 4 << 20  // bytes that the functions of one evaluation look at, all together
+	maxWork = 1 << 20  // bytes that the functions of one evaluation look at, all together
 )
 
 // evalError is an error of our own in an evaluation; unlike expr's, its text repeats no value.

@@ -37,10 +37,11 @@ func together(e *Engine, fns ...func(row.Tx) error) []error {
 	var wg sync.WaitGroup
 	jobs, errs := make([]*job, len(fns)), make([]error, len(fns))
 	for i, fn := range fns {
-		jobs[i] = newJob(fn, fixed)
+		j := newJob(fn, fixed)
+		jobs[i] = j
 		wg.Go(func() {
 			defer func() { _ = recover() }()
-			errs[i] = jobs[i].wait()
+			errs[i] = j.wait()
 		})
 	}
 	for len(jobs) > 0 { // a group that is rolled back leaves the rest to the next
