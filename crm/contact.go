@@ -190,7 +190,7 @@ func (c *Contact) FactRev(f Fact) (rev uint64) {
 	return rev
 }
 
-// eachFact gives see the revision of each fact that f names, absent ones included.
+// eachFact yields the revision of each fact that f names, absent ones included.
 func (c *Contact) eachFact(f Fact, yield func(rev uint64)) {
 	see := func(name string, r uint64) {
 		if f.Name == "" || f.Name == name || Fold(name) == Fold(f.Name) {

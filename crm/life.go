@@ -44,7 +44,6 @@ type Life struct {
 	RestorableUntil Nanos       `cbor:"7,keyasint,omitempty"` // stamped at the delete, never shortened
 	Operation       OperationID `cbor:"8,keyasint,omitzero"`  // the bulk operation that deleted it
 	Held            bool        `cbor:"9,keyasint,omitempty"` // a legal hold: no delete, no purge
-	Run             RunID       `cbor:"10,keyasint,omitzero"` // the run whose own effect moved the epoch last
 }
 
 // Key gives the life's key: the contact's.

@@ -48,12 +48,24 @@ type Run struct {
 	Began uint64 `cbor:"20,keyasint,omitempty"`
 }
 
-// StatusFor gives the status as seen beside the contact's life.
+// OnTombstone says whether the run stands on a deleted contact: it deleted it itself, or was started
+// over deleted contacts. Epochs alternate between live and deleted, so the odd ones are deletions.
+func (r *Run) OnTombstone() bool { return r.Epoch%2 == 1 }
+
+// ReasonRestored is why a run on a tombstone ends when somebody else restores the contact.
+const ReasonRestored = "contact_restored"
+
+// StatusFor gives the status as seen beside the contact's life. An unfinished run whose epoch is not
+// the contact's any more is suspended, except one on a tombstone: it is over, since what it stood on
+// is no more.
 func (r *Run) StatusFor(l Life) RunStatus {
-	if !r.Status.Finished() && !r.Contact.IsZero() && r.Epoch != l.Epoch {
-		return RunSuspended
+	switch {
+	case r.Status.Finished() || r.Contact.IsZero() || r.Epoch == l.Epoch:
+		return r.Status
+	case r.OnTombstone():
+		return RunCancelled
 	}
-	return r.Status
+	return RunSuspended
 }
 
 // TimerKey orders runs by the instant at which they go on.

@@ -57,7 +57,10 @@ func (e *Engine) dispatch(ctx context.Context) (worked bool, err error) {
 			return e.start(tx, d)
 		})
 		switch {
-		case errors.Is(err, store.ErrMoved):
+		case errors.Is(err, store.ErrMoved): // facts or revisions changed: decide this stretch again
+			if err := e.refresh(ctx); err != nil {
+				return worked, err
+			}
 			continue
 		case err != nil:
 			return worked, err

@@ -83,7 +83,10 @@ func (e *Engine) Run(ctx context.Context) error {
 			return err
 		case err != nil:
 			pause = min(max(2*pause, 100*time.Millisecond), 10*time.Second)
-			e.log.Error().Str("code", crm.CodeOf(err)).Err(err).Msg("a pass failed; it will be tried again")
+			e.log.Error().Str("code", crm.CodeOf(err)).Err(err).Msg("a part of a pass failed; it will be tried again")
+			if worked {
+				continue // the other parts must not wait for it
+			}
 		case worked:
 			pause = 0
 			continue

@@ -153,7 +153,10 @@ func (e *Engine) startSelected(ctx context.Context, a armed, s *store.Schedule) 
 			}
 			return tx.DropFrozen(s.Op, items)
 		})
-		if err != nil && !errors.Is(err, store.ErrMoved) {
+		if errors.Is(err, store.ErrMoved) {
+			return nil // the next pass goes on, with whatever was applied meanwhile
+		}
+		if err != nil {
 			return err
 		}
 		e.starts.took(len(items), e.clock.Now().Sub(began))

@@ -104,8 +104,11 @@ func runView(tx *store.Tx, r *crm.Run) (RunView, error) {
 	life, err := tx.Life(crm.Key{Account: r.Account, Contact: r.Contact})
 	v := RunView{ID: r.ID, Workflow: r.Workflow, Revision: short(r.Revision), Trigger: r.Trigger, Contact: r.Contact,
 		Status: r.StatusFor(life), Step: r.Step, Reason: r.Reason, Due: r.Due, StartedAt: r.StartedAt, EndedAt: r.EndedAt}
-	if v.Status == crm.RunSuspended {
-		v.Due = 0 // no timer will wake it
+	if v.Status != r.Status { // suspended, or over with its tombstone: no timer will wake it
+		v.Due = 0
+		if v.Status == crm.RunCancelled {
+			v.Reason = crm.ReasonRestored
+		}
 	}
 	return v, err
 }

@@ -27,27 +27,21 @@ func (tx *Tx) create(by crm.Actor, why crm.Cause, m crm.Create) (*crm.Event, err
 	case was != nil:
 		return nil, crm.Errorf(op, crm.CodeConflict, "that id is taken").About(k.Contact)
 	}
-	c := m.Contact.Clone()
-	for i := range c.Lists {
-		if _, err := tx.liveObject(op, crm.ObjectKey{Account: k.Account, Kind: crm.List, ID: c.Lists[i].List}); err != nil {
+	c := firstFacts(m.Contact, tx.now)
+	for _, l := range c.Lists {
+		if _, err := tx.liveObject(op, crm.ObjectKey{Account: k.Account, Kind: crm.List, ID: l.List}); err != nil {
 			return nil, err
 		}
-		c.Lists[i].Rev, c.Lists[i].Absent = 1, false
-		if c.Lists[i].Since == 0 {
-			c.Lists[i].Since = tx.now
+		if !l.Status.Valid() {
+			return nil, badStatus(op, c.ID)
 		}
 	}
 	if err := tx.freeIdentities(op, c, c.Identities()); err != nil {
 		return nil, err
 	}
-	c.Rev = 1
-	if c.CreatedAt == 0 {
-		c.CreatedAt = tx.now
-	}
 	if _, err := io.ReadFull(tx.s.rand, c.Salt[:]); err != nil {
 		return nil, err
 	}
-	firstRevisions(c)
 	if err := tx.indexIdentities(c, nil, c.Identities()); err != nil {
 		return nil, err
 	}
@@ -60,24 +54,39 @@ func (tx *Tx) create(by crm.Actor, why crm.Cause, m crm.Create) (*crm.Event, err
 	return tx.touch(c, tx.event(crm.ContactCreated, by, why, life, 1, crm.EventData{})), nil
 }
 
-func firstRevisions(c *crm.Contact) {
-	for _, id := range []*crm.Identity{&c.Email, &c.Phone, &c.External} {
-		if id.Value != "" {
-			id.Rev = 1
+// firstFacts gives the contact as one mutation of each of its facts would have made it, all at
+// revision 1: what an import brings is in the same form as what is written later.
+func firstFacts(from crm.Contact, now crm.Nanos) *crm.Contact {
+	c := &crm.Contact{Account: from.Account, ID: from.ID, Rev: 1, CreatedAt: from.CreatedAt}
+	if c.CreatedAt == 0 {
+		c.CreatedAt = now
+	}
+	set := func(m crm.Mutation, at crm.Nanos) { crm.ChangeFact(c, m, 1, at, false) }
+	for name, id := range map[string]crm.Identity{"email": from.Email, "phone": from.Phone, "external_id": from.External} {
+		set(crm.SetIdentity{Name: name, Value: id.Value}, now)
+	}
+	for _, t := range from.Tags {
+		set(crm.AddTag{Tag: t.Name}, now)
+	}
+	for _, f := range from.Fields {
+		set(crm.SetField{Name: f.Name, Value: f.Value}, now)
+	}
+	for _, d := range from.DND {
+		set(crm.SetDND{Channel: d.Name, On: d.On}, now)
+	}
+	for _, l := range from.Lists {
+		since := now
+		if l.Since != 0 {
+			since = l.Since
 		}
+		set(crm.SetMembership{List: l.List, Status: l.Status}, since)
 	}
-	for i := range c.Tags {
-		c.Tags[i].Rev = 1
-	}
-	for i := range c.Fields {
-		c.Fields[i].Rev = 1
-	}
-	for i := range c.DND {
-		c.DND[i].Rev = 1
-	}
-	if c.Archived.On {
-		c.Archived.Rev = 1
-	}
+	set(crm.Archive{On: from.Archived.On}, now)
+	return c
+}
+
+func badStatus(op string, c crm.ContactID) error {
+	return crm.Errorf(op, crm.CodeInvalid, "a list knows subscribed, unsubscribed, unconfirmed and bounced").About(c)
 }
 
 // changeFact carries out a mutation of one fact and keeps the indexes beside it.
@@ -93,7 +102,7 @@ func (tx *Tx) changeFact(by crm.Actor, why crm.Cause, m crm.Mutation) (*crm.Even
 			return nil, err
 		}
 		if !on.Status.Valid() {
-			return nil, crm.Errorf(op, crm.CodeInvalid, "a list knows subscribed, unsubscribed, unconfirmed and bounced").About(was.ID)
+			return nil, badStatus(op, was.ID)
 		}
 		on.Name = obj.Name
 		m = on

@@ -24,7 +24,7 @@ func (tx *Tx) delete(acc *crm.Account, by crm.Actor, why crm.Cause, m crm.Delete
 	next := life
 	next.State, next.Epoch, next.Since = crm.Deleted, life.Epoch+1, tx.now
 	next.RestorableUntil = tx.now + acc.Policy.Window
-	next.Operation, next.Run = why.Operation, why.Run
+	next.Operation = why.Operation
 	tx.lives.put(m.Contact, &next)
 	if err := insert(tx.ctx, tx.row.Deadlines(), deadline(next)); err != nil {
 		return nil, err
@@ -159,7 +159,7 @@ func (tx *Tx) restore(acc *crm.Account, by crm.Actor, why crm.Cause, m crm.Resto
 	}
 	next := life
 	next.State, next.Epoch, next.Since, next.QuietRev = crm.Live, life.Epoch+1, tx.now, c.Rev
-	next.RestorableUntil, next.Operation, next.Run = 0, crm.OperationID{}, why.Run
+	next.RestorableUntil, next.Operation = 0, crm.OperationID{}
 	tx.lives.put(m.Contact, &next)
 	if err := remove(tx.ctx, tx.row.Deadlines(), []crm.Deadline{*deadline(life)}); err != nil {
 		return nil, err

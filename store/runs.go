@@ -53,8 +53,8 @@ type Start struct {
 }
 
 // StartRun starts a run if, in this transaction, the entitlement still holds: the contact is in a
-// wanted state and in the epoch of the entitlement, the facts that the filter read are unchanged
-// (else ErrMoved), the workflow is still on this revision, and no other runnable run holds the key.
+// wanted state and in the epoch of the entitlement, the facts that the filter read are unchanged and
+// the workflow is still on this revision (else ErrMoved), and no other runnable run holds the key.
 // It reports false when one of these says no.
 func (tx *Tx) StartRun(s Start) (crm.Run, bool, error) {
 	k, epoch, rev, ok := s.Entitled.Entitlement()
@@ -73,8 +73,11 @@ func (tx *Tx) StartRun(s Start) (crm.Run, bool, error) {
 		return crm.Run{}, false, ErrMoved
 	}
 	w, err := tx.workflows.get(tx.ctx, row.NameKey{Account: k.Account, Name: s.Workflow})
-	if err != nil || w == nil || w.Active != s.Revision {
+	switch {
+	case err != nil || w == nil:
 		return crm.Run{}, false, err
+	case w.Active != s.Revision:
+		return crm.Run{}, false, ErrMoved
 	}
 	key, free, err := tx.keyFree(k.Account, s.Workflow, s.KeyHash)
 	if err != nil || !free {
@@ -354,7 +357,7 @@ func (tx *Tx) DueRuns(from crm.TimerKey, now crm.Nanos, n int) (runs []crm.Run, 
 			return nil, nil, next, err
 		}
 		r := got[t.Run]
-		if r == nil || r.Due != t.Due || r.StatusFor(life) == crm.RunSuspended || r.Status.Finished() {
+		if staleTimer(t, r, life) {
 			stale = append(stale, t)
 		} else {
 			runs = append(runs, *r)
@@ -375,10 +378,17 @@ func (tx *Tx) NextTimer() (crm.Nanos, error) {
 	return first[0].Due, nil
 }
 
-// DropTimers removes the timers that are still stale in this transaction; it never touches a run.
+// staleTimer says whether a timer has nothing to wake: its run is gone, over, elsewhere by now, or of
+// an epoch that is not its contact's any more.
+func staleTimer(t crm.Timer, r *crm.Run, life crm.Life) bool {
+	return r == nil || r.Due != t.Due || r.Status.Finished() || r.Epoch != life.Epoch
+}
+
+// DropTimers removes the timers that are still stale in this transaction. It leaves a suspended run as
+// it is, and closes one that stood on a tombstone which is no more.
 func (tx *Tx) DropTimers(timers []crm.Timer) error {
 	for _, t := range timers {
-		r, err := one(tx.ctx, tx.row.Runs(), t.Run)
+		r, err := tx.Run(t.Run)
 		if err != nil {
 			return err
 		}
@@ -386,18 +396,24 @@ func (tx *Tx) DropTimers(timers []crm.Timer) error {
 		if err != nil {
 			return err
 		}
-		if r != nil && r.Due == t.Due && r.StatusFor(life) != crm.RunSuspended && !r.Status.Finished() {
-			continue
-		}
 		there, err := one(tx.ctx, tx.row.Timers(), t.Key())
 		if err != nil {
 			return err
 		}
-		if there != nil {
-			tx.wrote = true
-			if err := remove(tx.ctx, tx.row.Timers(), []crm.Timer{*there}); err != nil {
+		if there == nil || !staleTimer(t, r, life) {
+			continue
+		}
+		tx.wrote = true
+		if r != nil && r.Due == t.Due && r.StatusFor(life) == crm.RunCancelled && !r.Status.Finished() {
+			over := *r
+			over.Status, over.Reason, over.Token = crm.RunCancelled, crm.ReasonRestored, r.Token+1
+			if err := tx.saveRun(r, &over); err != nil {
 				return err
 			}
+			continue
+		}
+		if err := remove(tx.ctx, tx.row.Timers(), []crm.Timer{*there}); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -310,8 +310,8 @@ func (s *Schedule) gapEnd(t time.Time, offset int) crm.Nanos {
 // Due gives what is to fire now, oldest first, when the schedule was last looked at, or last fired,
 // at last: everything in (last, now] that came due no longer ago than OnTime, and of what was missed
 // before that what misfire wants. missed counts the instants in (last, now] that do not fire. With
-// last 0 the schedule is new and has missed nothing. Whoever calls it stores now as the next last
-// beside what it started, in one transaction.
+// last 0 the schedule is new and has missed nothing. Whoever calls it stores, beside what it started
+// and in one transaction, how far it has got: now, or the fire itself if it takes one at a time.
 func (s *Schedule) Due(last, now crm.Nanos) (fires []crm.Nanos, missed int) {
 	if now <= last {
 		return nil, 0

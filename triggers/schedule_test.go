@@ -51,6 +51,8 @@ func TestClockChanges(t *testing.T) {
 		{"0 0 * * *", "America/Santiago", "", "", "2026-09-05T12:00:00Z", "2026-09-07T12:00:00Z", "06T01:00-03 07T00:00-03"},
 		{"15 2 * * *", "Australia/Lord_Howe", "", "", "2026-10-03T12:00:00Z", "2026-10-04T12:00:00Z", "04T02:30+11"},
 		{"45 1 * * *", "Australia/Lord_Howe", "", "", "2026-04-04T12:00:00Z", "2026-04-05T12:00:00Z", "05T01:45+11"},
+		// Here the clocks went back from 00:01 to 23:01 of the day before.
+		{"30 23 * * *", "America/St_Johns", "", "both", "2010-11-07T02:30:30Z", "2010-11-07T12:00:00Z", "06T23:30-03"},
 		{"0 12 * * *", "Pacific/Apia", "", "", "2011-12-29T00:00:00Z", "2011-12-31T12:00:00Z", "29T12:00-10 31T00:00+14 31T12:00+14"},
 		{"0 0 29 2 *", "", "", "", "2096-03-01T00:00:00Z", "2104-03-01T00:00:00Z", "29T00:00Z"},
 		{"0 0 13 * 5", "", "", "", "2026-02-01T00:00:00Z", "2026-02-21T00:00:00Z", "06T00:00Z 13T00:00Z 20T00:00Z"},
@@ -144,6 +146,7 @@ var changes = map[string][]string{
 	"America/Sao_Paulo":   {"2018-02-18", "2018-11-04"}, // at midnight
 	"Australia/Lord_Howe": {"2026-04-05", "2026-10-04"}, // by half an hour
 	"America/Santiago":    {"2026-04-05", "2026-09-06"}, // at midnight
+	"America/St_Johns":    {"2010-03-14", "2010-11-07"}, // a minute past midnight
 	"Africa/Casablanca":   {"2026-02-15", "2026-03-22"}, // for Ramadan
 }
 
@@ -237,9 +240,13 @@ func TestDue(t *testing.T) {
 		{"just within", ScheduleSpec{Misfire: "all", Within: crm.Day}, at("01T12:00"), at("03T02:00"), []crm.Nanos{at("02T02:00"), at("03T02:00")}, 0},
 		{"none", ScheduleSpec{Misfire: "none"}, at("01T12:00"), at("04T12:00"), nil, 3},
 		{"none, on time", ScheduleSpec{Misfire: "none"}, at("01T12:00"), at("04T02:01"), []crm.Nanos{at("04T02:00")}, 2},
+		{"two on time", ScheduleSpec{Cron: "* * * * *"}, at("01T12:00"), at("01T12:02"), []crm.Nanos{at("01T12:01"), at("01T12:02")}, 0},
+		{"one late", ScheduleSpec{Cron: "* * * * *", Misfire: "none"}, at("01T12:00"), at("01T12:04"), []crm.Nanos{at("01T12:02"), at("01T12:03"), at("01T12:04")}, 1},
 		{"backwards", ScheduleSpec{}, at("04T12:00"), at("01T12:00"), nil, 0},
 	} {
-		c.spec.Cron = "0 2 * * *"
+		if c.spec.Cron == "" {
+			c.spec.Cron = "0 2 * * *"
+		}
 		fires, missed := schedule(t, c.spec).Due(c.last, c.now)
 		if !slices.Equal(fires, c.fires) || missed != c.missed {
 			t.Errorf("%s: %v, %d missed; want %v, %d", c.name, fires, missed, c.fires, c.missed)
