@@ -172,8 +172,12 @@ func TestChangedIsRefused(t *testing.T) {
 	// A swap under a running plugin shows at its next start.
 	edit(filepath.Join(acme, "acme"), "acme.flag", "acme.flog")(t)
 	works(t, h)
-	_ = syscall.Kill(h.Processes()[0].PID, syscall.SIGKILL)
-	gone(t, h.Processes()[0].PID)
+	pid := h.Processes()[0].PID
+	if pid == 0 {
+		t.Fatal("it does not run")
+	}
+	_ = syscall.Kill(pid, syscall.SIGKILL)
+	gone(t, pid)
 	var err error
 	for range 3 { // the first call may still meet the dying process
 		if _, err = h.Execute(t.Context(), "acme.flag", flagBatch()); crm.CodeOf(err) == crm.CodeDenied {

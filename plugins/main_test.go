@@ -44,6 +44,12 @@ func TestMain(m *testing.M) {
 		}
 	}
 	os.Setenv("SECRET_OF_THE_HOST", "canary")
+	in, typed, err := os.Pipe() // the host's stdin, on which somebody has typed
+	if err != nil {
+		panic(err)
+	}
+	_, _ = typed.WriteString("canary\n")
+	os.Stdin = in
 	os.Exit(m.Run())
 }
 

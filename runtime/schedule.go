@@ -108,8 +108,16 @@ func specText(s triggers.ScheduleSpec) string {
 // freeze fixes whom the fire is for, in one view of the store.
 func (e *Engine) freeze(ctx context.Context, a armed, s *store.Schedule) (*store.Schedule, error) {
 	where := a.trigger.Where
+	err := e.store.View(ctx, func(tx *store.Tx) error {
+		names, err := names(tx, map[crm.AccountID]map[crm.ItemID]string{}, a.account)
+		where = where.WithLists(names)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
 	q := crm.Query{Account: a.account, State: a.trigger.Over, Where: where.Where}
-	_, err := e.store.Snapshot(ctx, s.Op, q, func(c *crm.Contact, l *crm.Life) bool {
+	_, err = e.store.Snapshot(ctx, s.Op, q, func(c *crm.Contact, l *crm.Life) bool {
 		return where.NeedsTombstone || where.Keep(c, l, nil, s.Firing)
 	})
 	if err != nil {
@@ -170,17 +178,17 @@ func (o *offer) selected(it store.FrozenItem, a armed, fired crm.Nanos) error {
 		return err
 	}
 	tomb, err := o.tx.Tombstone(it.Contact, life)
-	if err != nil || !a.trigger.Where.Keep(c, &life, tomb, fired) {
+	if err != nil {
+		return err
+	}
+	names, err := names(o.tx, o.lists, it.Contact.Account)
+	if err != nil || !a.trigger.Where.WithLists(names).Keep(c, &life, tomb, fired) {
 		return err
 	}
 	sel, ok := c.Selectable(life, a.trigger.Where.Reads)
 	if !ok {
 		o.suppress(life, a, crm.RefusedQuiet, "")
 		return nil
-	}
-	names, err := names(o.tx, o.lists, it.Contact.Account)
-	if err != nil {
-		return err
 	}
 	return o.entitled(sel, a, nil, names)
 }

@@ -296,8 +296,11 @@ func (e *Engine) work(ctx context.Context, batch []*pending) error {
 		if i < len(outcomes) {
 			o = outcomes[i]
 		}
-		if o.Status == plugins.NoOutcome && (!spec.External || spec.Idempotent) {
+		switch {
+		case o.Status == plugins.NoOutcome && (!spec.External || spec.Idempotent):
 			o = plugins.Outcome{Status: plugins.Retry, Code: crm.CodeUnavailable, Message: message(err)}
+		case o.Code == plugins.CodeNotSent && err != nil: // the journal is to say why
+			o.Code, o.Message = crm.CodeOf(err), message(err)
 		}
 		e.outcome(p, o)
 	}

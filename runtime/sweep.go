@@ -76,6 +76,9 @@ func (e *Engine) Sweep(ctx context.Context) (SweepReport, error) {
 		if err != nil || len(chunk) == 0 {
 			return report, err
 		}
+		if after != nil && chunk[len(chunk)-1] == *after {
+			return report, crm.Errorf("sweep", crm.CodeCorrupt, "the deadlines are out of order").WithHint("reprieve store check")
+		}
 		began := e.clock.Now()
 		done, err := e.purgeChunk(ctx, chunk)
 		if err != nil {

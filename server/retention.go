@@ -77,8 +77,18 @@ func retentionSweep(c *call, q RetentionSweep) (Swept, error) {
 
 // PluginPage is the plugin processes and the actions that can be used.
 type PluginPage struct {
-	Actions   []ActionView      `json:"actions"`
-	Processes []plugins.Process `json:"processes"`
+	Actions   []ActionView  `json:"actions"`
+	Processes []ProcessView `json:"processes"`
+}
+
+// ProcessView is how one plugin is.
+type ProcessView struct {
+	Plugin   string   `json:"plugin"`
+	Version  string   `json:"version,omitempty"`
+	PID      int      `json:"pid,omitempty"` // 0: not running
+	Restarts int      `json:"restarts"`
+	Actions  []string `json:"actions"`
+	Problem  string   `json:"problem,omitempty"` // why it did not start the last time
 }
 
 // ActionView is an action with what it may do.
@@ -89,7 +99,14 @@ type ActionView struct {
 
 func pluginList(c *call, _ None) (PluginPage, error) {
 	specs, err := c.Host.Catalogue(c.ctx)
-	page := PluginPage{Actions: []ActionView{}, Processes: c.Host.Processes()}
+	page := PluginPage{Actions: []ActionView{}, Processes: []ProcessView{}}
+	for _, p := range c.Host.Processes() {
+		v := ProcessView{Plugin: p.Plugin, Version: p.Version, PID: p.PID, Restarts: p.Restarts, Actions: p.Actions}
+		if p.Broken != nil {
+			v.Problem = p.Broken.Error()
+		}
+		page.Processes = append(page.Processes, v)
+	}
 	for _, name := range sortedKeys(specs) {
 		v := ActionView{Spec: specs[name]}
 		if v.Broken != nil {

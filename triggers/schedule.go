@@ -93,7 +93,7 @@ func plausible(src Source, text string) *Diagnostic {
 	case len(text) > 200:
 		return src.fail(codeCron, 0, 1, "the schedule is longer than 200 bytes", "list fewer times")
 	case strings.Contains(text, "="):
-		return src.fail(codeCron, 0, whole, "the zone cannot stand in the schedule", "write it under zone:")
+		return src.fail(codeCron, 0, whole, "the zone cannot stand in the schedule", "write it under timezone:")
 	case strings.HasPrefix(text, "@every"):
 		return src.fail(codeCron, 0, whole, "@every has no instants of its own", "write */30 * * * * for every half hour")
 	case strings.HasPrefix(text, "@"):

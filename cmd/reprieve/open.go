@@ -39,7 +39,6 @@ func (c *cli) path(name string) string { return filepath.Join(c.data, name) }
 type opened struct {
 	app   *server.App
 	host  *plugins.Host
-	run   string // the sockets of plugins
 	close func() error
 }
 
@@ -51,21 +50,19 @@ type place struct {
 	log    zerolog.Logger
 	sweep  string
 	noSync bool
+	free   func(dir string) (uint64, error) // bytes free on the disk; nil asks the file system
 }
 
 // open opens a data directory in this process: store, plugin host, engine. Nothing runs yet.
 func open(ctx context.Context, p place) (*opened, error) {
-	run, err := os.MkdirTemp("", "reprieve-")
-	if err != nil {
-		return nil, err
-	}
 	fail := func(err error, closers ...func() error) (*opened, error) {
 		for _, c := range closers {
 			err = errors.Join(err, c())
 		}
-		return nil, errors.Join(err, os.RemoveAll(run))
+		return nil, err
 	}
-	eng, err := bolt.Open(filepath.Join(p.dir, storeFile), bolt.Options{Now: func() crm.Nanos { return crm.At(p.clock.Now()) }, NoSync: p.noSync})
+	eng, err := bolt.Open(filepath.Join(p.dir, storeFile),
+		bolt.Options{Now: func() crm.Nanos { return crm.At(p.clock.Now()) }, NoSync: p.noSync, FreeBytes: p.free})
 	if err != nil {
 		return fail(err)
 	}
@@ -73,7 +70,7 @@ func open(ctx context.Context, p place) (*opened, error) {
 	if err != nil {
 		return fail(err, eng.Close)
 	}
-	host, err := newHost(p.dir, run, p.log)
+	host, err := newHost(p.dir, p.log)
 	if err != nil {
 		return fail(err, st.Close)
 	}
@@ -82,18 +79,23 @@ func open(ctx context.Context, p place) (*opened, error) {
 		return fail(err, func() error { return host.Close(ctx) }, st.Close)
 	}
 	return &opened{
-		app: &server.App{Store: st, Engine: engine, Host: host, Log: p.log}, host: host, run: run,
+		app: &server.App{Store: st, Engine: engine, Host: host, Log: p.log}, host: host,
 		close: func() error {
-			return errors.Join(host.Close(context.WithoutCancel(ctx)), st.Close(), os.RemoveAll(run))
+			return errors.Join(host.Close(context.WithoutCancel(ctx)), st.Close())
 		},
 	}, nil
 }
 
-// newHost makes a plugin host: the built-in actions are this binary, started again.
-func newHost(dir, run string, log zerolog.Logger) (*plugins.Host, error) {
+// newHost makes a plugin host: the built-in actions are this binary, started again. Its sockets are
+// below the system's temporary directory, where a host removes what one that was killed has left.
+func newHost(dir string, log zerolog.Logger) (*plugins.Host, error) {
 	exe, err := os.Executable()
 	if err != nil {
 		return nil, err
+	}
+	run := os.TempDir()
+	if len(run) > 40 { // as on macOS: a socket's path would get too long
+		run = "/tmp"
 	}
 	return plugins.New(plugins.Options{
 		RunDir: run, Builtin: []string{exe, "action"}, BuiltinNames: actions.Names(),

@@ -114,19 +114,15 @@ func (c *cli) check(cmd *cobra.Command, files []server.File) (server.Checked, er
 	if client, err := server.Dial(c.path(socketFile)); err == nil {
 		return v, client.Call(cmd.Context(), "workflow.check", server.WorkflowFiles{Files: files}, &v, nil)
 	}
-	run, err := os.MkdirTemp("", "reprieve-")
+	host, err := newHost(c.data, c.logger(zerolog.WarnLevel))
 	if err != nil {
 		return v, err
-	}
-	host, err := newHost(c.data, run, c.logger(zerolog.WarnLevel))
-	if err != nil {
-		return v, errors.Join(err, os.RemoveAll(run))
 	}
 	specs, err := host.Catalogue(cmd.Context())
 	if err == nil {
 		v, _ = server.Check(files, specs)
 	}
-	return v, errors.Join(err, host.Close(cmd.Context()), os.RemoveAll(run))
+	return v, errors.Join(err, host.Close(cmd.Context()))
 }
 
 // readFiles reads whole files; a folder stands for its *.yaml and *.yml.

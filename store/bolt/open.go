@@ -140,7 +140,7 @@ func openFile(path string, timeout time.Duration, o bbolt.Options) (db *bbolt.DB
 			return nil, err
 		}
 		if err = lock(f, how, timeout); err == nil {
-			err = preflight(f)
+			err = lookAt(f)
 		}
 		return f, err
 	}
@@ -165,6 +165,14 @@ func openFile(path string, timeout time.Duration, o bbolt.Options) (db *bbolt.DB
 		return nil, wrap("open the store", err)
 	}
 	return nil, corrupt("%w", err)
+}
+
+func lookAt(f *os.File) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	return preflight(f, uint64(info.Size()))
 }
 
 // prepare checks the store's format and adds the tables that it lacks.

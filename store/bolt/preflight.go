@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"hash/fnv"
 	"io"
-	"os"
 )
 
 // What bbolt's file begins with: two pages, each with a header and a meta record of which the valid
@@ -26,12 +25,7 @@ type meta struct {
 // preflight refuses a file on which bbolt would crash when it opens or first uses it: not a bbolt
 // file, cut short, or with a root or free list that is none. Damage further down shows as an error
 // when the page is read, and to Check.
-func preflight(f *os.File) error {
-	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	size := uint64(info.Size())
+func preflight(f io.ReaderAt, size uint64) error {
 	m, err := currentMeta(f, size)
 	if err != nil {
 		return err
@@ -51,7 +45,7 @@ func preflight(f *os.File) error {
 }
 
 // currentMeta gives the meta record that bbolt would use.
-func currentMeta(f *os.File, size uint64) (m meta, err error) {
+func currentMeta(f io.ReaderAt, size uint64) (m meta, err error) {
 	found := false
 	// The second page's place depends on the page size, which only a valid record tells.
 	for at := uint64(0); at < size && at <= 1<<24; at = max(1024, at*2) {
@@ -68,7 +62,7 @@ func currentMeta(f *os.File, size uint64) (m meta, err error) {
 	return m, nil
 }
 
-func readMeta(f *os.File, at uint64) (m meta, ok bool) {
+func readMeta(f io.ReaderAt, at uint64) (m meta, ok bool) {
 	var b [metaSize]byte
 	if _, err := f.ReadAt(b[:], int64(at)+pageHeader); err != nil {
 		return m, false
@@ -85,7 +79,7 @@ func readMeta(f *os.File, at uint64) (m meta, ok bool) {
 }
 
 // page reads a page's header and checks number, kind and extent.
-func page(f *os.File, m meta, id uint64, kinds uint16) (h [pageHeader]byte, err error) {
+func page(f io.ReaderAt, m meta, id uint64, kinds uint16) (h [pageHeader]byte, err error) {
 	if _, err := f.ReadAt(h[:], int64(id*m.pageSize)); err != nil {
 		return h, err
 	}
@@ -98,7 +92,7 @@ func page(f *os.File, m meta, id uint64, kinds uint16) (h [pageHeader]byte, err 
 }
 
 // checkFreelist makes sure that the list lies within its pages and names pages of the file.
-func checkFreelist(f *os.File, m meta) error {
+func checkFreelist(f io.ReaderAt, m meta) error {
 	h, err := page(f, m, m.freelist, flagFreelist)
 	if err != nil {
 		return corrupt("its free list is damaged")

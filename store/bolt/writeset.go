@@ -20,10 +20,13 @@ type writeSet struct {
 }
 
 func (s *writeSet) put(key, v []byte) {
-	if _, known := s.rows[string(key)]; !known {
-		s.keys = append(s.keys, string(key))
+	if _, known := s.rows[string(key)]; known {
+		s.rows[string(key)] = v
+		return
 	}
-	s.rows[string(key)] = v
+	k := string(key) // one copy for both
+	s.keys = append(s.keys, k)
+	s.rows[k] = v
 }
 
 // ordered gives the keys in order. A function that writes and ranges in turns, in key order, pays

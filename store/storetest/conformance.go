@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"testing"
 
 	"github.com/reprieve-run/reprieve/crm"
@@ -223,19 +224,41 @@ func testContext(t *testing.T, e row.Engine) {
 	}
 }
 
+// testClose closes an engine while one function runs and others wait for their turn.
 func testClose(t *testing.T, e row.Engine) {
 	const callers = 16
-	got := make(chan error, callers)
-	for range callers {
-		go func() { got <- e.Update(ctx, func(tx row.Tx) error { return add(tx, "n", 1) }) }()
+	got, release, running := make(chan error, callers), make(chan struct{}), make(chan struct{}, 3)
+	linger := func() { // so that others come as far as they can; how far decides nothing
+		for range 1000 {
+			runtime.Gosched()
+		}
 	}
-	if err := e.Close(); err != nil {
-		t.Fatalf("close: %v", err)
+	for i := range callers {
+		go func() {
+			got <- e.Update(ctx, func(tx row.Tx) error {
+				if i == 0 {
+					running <- struct{}{}
+					<-release
+				}
+				return add(tx, "n", 1)
+			})
+		}()
+		if i == 0 {
+			<-running
+		}
 	}
+	linger()
+	closed := make(chan error)
+	go func() { closed <- e.Close() }()
+	linger()
+	close(release)
 	for range callers {
 		if err := <-got; err != nil && crm.CodeOf(err) != crm.CodeStopped {
 			t.Errorf("an update beside a close: %v", err)
 		}
+	}
+	if err := <-closed; err != nil {
+		t.Fatalf("close: %v", err)
 	}
 	nothing := func(row.Tx) error { return nil }
 	wantCode(t, "update after close", e.Update(ctx, nothing), crm.CodeStopped)

@@ -81,6 +81,23 @@ func TestMapsAreSorted(t *testing.T) {
 	}
 }
 
+func TestRowsShareNoBuffer(t *testing.T) {
+	var rows [][]byte
+	for i := range 100 {
+		b, err := codec.Marshal(crm.Life{Epoch: uint64(i)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows = append(rows, b)
+	}
+	for i, b := range rows {
+		var l crm.Life
+		if err := codec.Unmarshal(b, &l); err != nil || l.Epoch != uint64(i) {
+			t.Fatalf("row %d came back as %+v (%v)", i, l, err)
+		}
+	}
+}
+
 func TestDamageIsFound(t *testing.T) {
 	good, err := codec.Marshal(crm.Life{Epoch: 3, RestorableUntil: 1 << 50, Operation: crm.OperationID{1, 2, 3}})
 	if err != nil {
