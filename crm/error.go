@@ -72,6 +72,16 @@ func CodeOf(err error) string {
 	return ""
 }
 
+// IsRefusal says whether err is an Error that a rule gave: the request was refused and nothing is the
+// matter with the store. What the store itself says (damaged, full, stopped) is none.
+func IsRefusal(err error) bool {
+	switch CodeOf(err) {
+	case "", CodeCorrupt, CodeNewer, CodeDiskFull, CodeStopped, CodeUnavailable:
+		return false
+	}
+	return true
+}
+
 // Errorf makes an Error without a contact.
 func Errorf(op, code, format string, args ...any) *Error {
 	return &Error{Op: op, Code: code, Err: fmt.Errorf(format, args...)}

@@ -20,12 +20,12 @@ import (
 // did itself: for each contact, when its tag last changed by a person, when it was restored, when it
 // was deleted.
 //
-// REPRIEVE_SEED replays one program; REPRIEVE_PROGRAMS runs so many (default 40).
+// REPRIEVE_SEED replays one program; REPRIEVE_PROGRAMS runs so many (default 25).
 func TestRestoreStartsNothingWhateverHappens(t *testing.T) {
 	t.Parallel()
 	programs, _ := strconv.Atoi(os.Getenv("REPRIEVE_PROGRAMS"))
 	if programs == 0 {
-		programs = 40
+		programs = 25
 	}
 	from := uint64(1)
 	if s, err := strconv.ParseUint(os.Getenv("REPRIEVE_SEED"), 10, 64); err == nil {

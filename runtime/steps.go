@@ -387,20 +387,10 @@ func (e *Engine) commitChunk(ctx context.Context, ps []*pending) (left []*pendin
 		}
 		return nil
 	})
-	if refusal(err) != nil {
+	if crm.IsRefusal(err) {
 		return ps, nil
 	}
 	return left, err
-}
-
-// refusal gives the error of a refused mutation, nil for any other: one of the store itself is not
-// the run's fault.
-func refusal(err error) *crm.Error {
-	var r *crm.Error
-	if !errors.As(err, &r) || r.Code == crm.CodeStopped || r.Code == crm.CodeDiskFull || r.Code == crm.CodeCorrupt {
-		return nil
-	}
-	return r
 }
 
 // advanced turns effects into mutations: an effect names a target by its index, and the only target
@@ -436,8 +426,8 @@ func (e *Engine) settle(ctx context.Context, p *pending) error {
 			if err := e.again(ctx, p); err != nil {
 				return err
 			}
-		case refusal(err) != nil && len(p.turn.Effects) > 0:
-			e.refuse(p, refusal(err))
+		case crm.IsRefusal(err) && len(p.turn.Effects) > 0:
+			e.refuse(p, err)
 		default:
 			return err
 		}
@@ -472,15 +462,15 @@ func (e *Engine) again(ctx context.Context, p *pending) error {
 }
 
 // refuse turns a refused effect into the step's failure.
-func (e *Engine) refuse(p *pending, err *crm.Error) {
+func (e *Engine) refuse(p *pending, err error) {
 	for i := range p.turn.Steps {
 		if s := &p.turn.Steps[i]; s.Action != "" {
-			s.Status, s.Code, s.Message, s.Output = store.StepFailed, err.Code, err.Error(), nil
+			s.Status, s.Code, s.Message, s.Output = store.StepFailed, crm.CodeOf(err), err.Error(), nil
 		}
 	}
 	p.turn.Effects = nil
 	p.turn.Run.Status, p.turn.Run.Due, p.turn.Run.EndedAt = crm.RunFailed, 0, p.env.Now
-	p.turn.Run.Reason = fmt.Sprintf("step %s: %s", p.turn.Run.Step, err.Code)
+	p.turn.Run.Reason = fmt.Sprintf("step %s: %s", p.turn.Run.Step, crm.CodeOf(err))
 }
 
 // superseded journals the result that came too late for its run: the contact was deleted or restored

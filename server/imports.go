@@ -37,7 +37,7 @@ func (i *Imported) reject(r Reject) {
 // refused is the row that a refused mutation stands for.
 func refused(line int, err error) (Reject, bool) {
 	var e *crm.Error
-	if !errors.As(err, &e) || e.Code == crm.CodeStopped || e.Code == crm.CodeDiskFull || e.Code == crm.CodeDenied {
+	if !errors.As(err, &e) || !crm.IsRefusal(err) || e.Code == crm.CodeDenied {
 		return Reject{}, false
 	}
 	r := Reject{Line: line, Code: e.Code, Reason: e.Err.Error()}

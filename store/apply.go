@@ -31,8 +31,7 @@ func (tx *Tx) Apply(by crm.Actor, why crm.Cause, m ...crm.Mutation) ([]crm.Event
 	for i, mut := range m {
 		evs, err := tx.apply(by, why, mut)
 		if err != nil {
-			var refused *crm.Error
-			if i > 0 || !errors.As(err, &refused) {
+			if i > 0 || !crm.IsRefusal(err) {
 				tx.broken = err
 			}
 			return nil, err

@@ -367,6 +367,9 @@ func (tx *Tx) liveObject(op string, k crm.ObjectKey) (*crm.Object, error) {
 
 // Objects lists the account's objects of one kind, the deleted ones included.
 func (tx *Tx) Objects(acc crm.AccountID, kind crm.ItemKind) ([]crm.Object, error) {
+	if err := tx.objects.flush(tx.ctx); err != nil { // a range sees the table, not what is staged
+		return nil, err
+	}
 	return tx.row.Objects().Range(tx.ctx, crm.ObjectKey{Account: acc, Kind: kind}, crm.ObjectKey{Account: acc, Kind: kind + 1}, 0)
 }
 

@@ -140,7 +140,9 @@ func (r *rig) refused(code string, by crm.Actor, why crm.Cause, m ...crm.Mutatio
 	return err
 }
 
-func con(n byte) crm.Key { return crm.Key{Account: acc, Contact: crm.ContactID{15: n}} }
+func con(n byte) crm.Key {
+	return crm.Key{Account: acc, Contact: crm.ContactID{0xc0, 0xff, 0xee, 15: n}}
+}
 
 func note(k crm.Key, n byte) crm.ItemKey {
 	return crm.ItemKey{Account: acc, Contact: k.Contact, Kind: crm.Note, ID: crm.ItemID{99, n}}

@@ -496,6 +496,9 @@ func (tx *Tx) Workflow(acc crm.AccountID, id string) (*Workflow, error) {
 
 // Workflows lists the workflows of an account.
 func (tx *Tx) Workflows(acc crm.AccountID) ([]Workflow, error) {
+	if err := tx.workflows.flush(tx.ctx); err != nil {
+		return nil, err
+	}
 	return tx.row.Workflows().Range(tx.ctx, row.NameKey{Account: acc}, row.NameKey{Account: acc, Name: "\xff"}, 0)
 }
 

@@ -242,7 +242,7 @@ func TestOthersRestoreEndsARunOnATombstone(t *testing.T) {
 func TestStepIsJournalledOnce(t *testing.T) {
 	eachEngine(t, func(r *rig) {
 		k := r.enter(1)
-		a, b := r.start(k), crm.Run{}
+		a := r.start(k)
 		rec := crm.StepRecord{Run: a.ID, Path: "p", Status: store.StepDone, Attempt: 1, Account: acc, Contact: k.Contact, At: r.clock, Output: []byte(`"CanaryOutput"`)}
 		commit := func(s crm.StepRecord) (first bool) {
 			r.ok(func(tx *store.Tx) (err error) { first, err = tx.CommitStep(s); return err })
@@ -267,7 +267,6 @@ func TestStepIsJournalledOnce(t *testing.T) {
 			}
 			return nil
 		})
-		_ = b
 	})
 }
 

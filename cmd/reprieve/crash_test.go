@@ -34,6 +34,7 @@ func TestKill(t *testing.T) {
 		kills = 8
 	}
 	seed := envNumber(t, "REPRIEVE_SEED", int(time.Now().UnixNano()&0xffffff))
+	t.Parallel()
 	t.Logf("%d kills, REPRIEVE_SEED=%d", kills, seed)
 	k := newKilled(t, uint64(seed))
 	stop := make(chan struct{})

@@ -89,12 +89,12 @@ func exitCode(err error) int {
 		return exitUsage
 	case crm.CodeInvalid, crm.CodeNewer, crm.CodeCorrupt:
 		return exitInvalid
-	case crm.CodeNotFound, crm.CodePurged:
+	case crm.CodeNotFound, crm.CodePurged, crm.CodeDeleted: // by its address a deleted contact is not found either
 		return exitNotFound
 	case crm.CodeDenied, crm.CodeNoGrant, crm.CodeHIPAA, crm.CodeHeld:
 		return exitDenied
 	case crm.CodeConflict, crm.CodeLocked, crm.CodeWindowPassed, crm.CodeWindowOpen, crm.CodeEnrolled,
-		crm.CodeStale, crm.CodeDeleted, crm.CodeNotDeleted:
+		crm.CodeStale, crm.CodeNotDeleted:
 		return exitConflict
 	}
 	return exitFailed

@@ -102,7 +102,7 @@ func (c *cli) store() *cobra.Command {
 				return err
 			}
 			// A damaged file can end the process that reads it beyond any recover; so a child reads it.
-			child := exec.CommandContext(cmd.Context(), exe, "store", "check-in-process", "--data", c.data)
+			child := exec.CommandContext(cmd.Context(), exe, "store", "check-in-process", "--data", c.data, "--output", c.format)
 			child.Stdout, child.Stderr = c.out, c.err
 			if err := child.Run(); err != nil {
 				var exit *exec.ExitError
@@ -118,8 +118,7 @@ func (c *cli) store() *cobra.Command {
 		if err := bolt.Check(c.path(storeFile)); err != nil {
 			return err
 		}
-		fmt.Fprintln(c.out, "ok")
-		return nil
+		return c.print(map[string]string{"store": c.path(storeFile), "status": "ok"}, nil, table{{"store", "status"}, {c.path(storeFile), "ok"}})
 	}}
 	return group("store", "The store file", check, inProcess)
 }

@@ -40,8 +40,8 @@ func (tx *txn) Now() crm.Nanos { return tx.now }
 func (tx *txn) Accounts() row.Table[crm.AccountID, crm.Account] {
 	return accounts{table[crm.AccountID, crm.Account]{tx, &row.Accounts}, tx.account}
 }
-func (tx *txn) Contacts() row.Table[crm.Key, crm.Contact]       { return in(tx, &row.Contacts) }
-func (tx *txn) Lives() row.Table[crm.Key, crm.Life]             { return in(tx, &row.Lives) }
+func (tx *txn) Contacts() row.Table[crm.Key, crm.Contact] { return in(tx, &row.Contacts) }
+func (tx *txn) Lives() row.Table[crm.Key, crm.Life]       { return in(tx, &row.Lives) }
 func (tx *txn) Identities() row.Table[row.IdentityKey, row.Identity] {
 	return in(tx, &row.Identities)
 }
