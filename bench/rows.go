@@ -93,17 +93,26 @@ func (r rows) only(buckets ...string) rows {
 	return out
 }
 
-// chunk gives the share of n of total contacts, those after the first done ones.
-func (r rows) chunk(done, n, total int) rows {
-	out := rows{}
-	for bucket, puts := range r {
-		if slices.Contains(everyTime, bucket) {
-			out[bucket] = puts
-		} else {
-			out[bucket] = slices.Clone(puts[len(puts)*done/total : len(puts)*(done+n)/total])
-		}
+// plan divides the rows over transactions for so many contacts each, every bucket in key order. It
+// is made before the floor is timed: the floor only writes.
+func (r rows) plan(sizes []int) (chunks []rows) {
+	total, done := 0, 0
+	for _, n := range sizes {
+		total += n
 	}
-	return out
+	for _, n := range sizes {
+		chunk := rows{}
+		for bucket, puts := range r {
+			if !slices.Contains(everyTime, bucket) {
+				puts = slices.Clone(puts[len(puts)*done/total : len(puts)*(done+n)/total])
+				slices.SortFunc(puts, func(a, b put) int { return bytes.Compare(a.key, b.key) })
+			}
+			chunk[bucket] = puts
+		}
+		chunks = append(chunks, chunk)
+		done += n
+	}
+	return chunks
 }
 
 // size gives the number of puts and deletions and the bytes of their keys and values.
@@ -125,17 +134,22 @@ func openBare(path string, readOnly bool) (bare, error) {
 	return bare{db}, err
 }
 
-// write puts rows in one transaction, each bucket in key order, pages filled as the engine does.
-func (b bare) write(r rows) error {
-	return b.Update(func(tx *bbolt.Tx) error {
-		for bucket, puts := range r {
-			slices.SortFunc(puts, func(a, b put) int { return bytes.Compare(a.key, b.key) })
-			if err := putAll(tx, bucket, puts); err != nil {
-				return err
+// write puts each chunk of a plan in a transaction, pages filled as the engine does.
+func (b bare) write(chunks []rows) error {
+	for _, chunk := range chunks {
+		err := b.Update(func(tx *bbolt.Tx) error {
+			for bucket, puts := range chunk {
+				if err := putAll(tx, bucket, puts); err != nil {
+					return err
+				}
 			}
+			return nil
+		})
+		if err != nil {
+			return err
 		}
-		return nil
-	})
+	}
+	return nil
 }
 
 func putAll(tx *bbolt.Tx, bucket string, puts []put) error {
@@ -156,21 +170,6 @@ func putAll(tx *bbolt.Tx, bucket string, puts []put) error {
 		if err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-// replay writes rows in transactions for so many contacts each.
-func (b bare) replay(r rows, sizes []int) error {
-	total, done := 0, 0
-	for _, n := range sizes {
-		total += n
-	}
-	for _, n := range sizes {
-		if err := b.write(r.chunk(done, n, total)); err != nil {
-			return err
-		}
-		done += n
 	}
 	return nil
 }

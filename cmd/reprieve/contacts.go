@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/csv"
 	"errors"
 	"fmt"
@@ -36,24 +37,21 @@ func (c *cli) contactImport() *cobra.Command {
 			"unless --trigger says so.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var done [2]server.Imported
-			files := []struct{ verb, path string }{{"contact.import", args[0]}, {"record.import", records}}
 			rejected := 0
-			for i, f := range files {
-				if f.path == "" {
-					continue
+			err := c.session(cmd.Context(), true, func(s *session) error {
+				for i, f := range []struct{ verb, path string }{{"contact.import", args[0]}, {"record.import", records}} {
+					if f.path == "" {
+						continue
+					}
+					if err := c.importFile(cmd.Context(), s, f.verb, f.path, opts, &done[i]); err != nil {
+						return err
+					}
+					rejected += len(done[i].Rejected) + done[i].More
 				}
-				in, err := os.Open(f.path)
-				if err != nil {
-					return crm.Errorf("import", crm.CodeNotFound, "%w", err)
-				}
-				err = c.call(cmd.Context(), f.verb, opts, &done[i], in)
-				if err := errors.Join(err, in.Close()); err != nil {
-					return err
-				}
-				if err := c.rejects(f.path, done[i]); err != nil {
-					return err
-				}
-				rejected += len(done[i].Rejected) + done[i].More
+				return nil
+			})
+			if err != nil {
+				return err
 			}
 			answer := map[string]server.Imported{"contacts": done[0]}
 			t := table{{"what", "rows", "taken_in", "rejected"}, importRow("contacts", done[0])}
@@ -69,6 +67,19 @@ func (c *cli) contactImport() *cobra.Command {
 	cmd.Flags().StringVar(&records, "records", "", "JSONL with conversations, notes, tasks, appointments, manual actions, opportunities, companies")
 	cmd.Flags().BoolVar(&opts.Trigger, "trigger", false, "let what is imported start workflows")
 	return cmd
+}
+
+// importFile has a file taken in and its rejected rows written beside it.
+func (c *cli) importFile(ctx context.Context, s *session, verb, path string, opts server.ImportOptions, done *server.Imported) error {
+	in, err := os.Open(path)
+	if err != nil {
+		return crm.Errorf("import", crm.CodeNotFound, "%w", err)
+	}
+	err = s.Call(ctx, verb, opts, done, in)
+	if err := errors.Join(err, in.Close()); err != nil {
+		return err
+	}
+	return c.rejects(path, *done)
 }
 
 func importRow(what string, i server.Imported) []string {

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"strings"
+	"sync"
 	"text/tabwriter"
 	"time"
 
@@ -62,7 +64,7 @@ func playDemo(ctx context.Context, out io.Writer, log zerolog.Logger) (err error
 	}
 	began := time.Now()
 	d := &demo{ctx: ctx, out: out, clock: clock.NewVirtual(demoStart), before: map[crm.Key]portrait{}}
-	d.o, err = open(ctx, place{dir: dir, key: key, clock: d.clock, log: log, noSync: true})
+	d.o, err = open(ctx, place{dir: dir, key: key, clock: d.clock, log: log, noSync: true, rand: &fixedRand{r: rand.NewChaCha8([32]byte{60})}})
 	if err != nil {
 		return err
 	}
@@ -84,6 +86,19 @@ func playDemo(ctx context.Context, out io.Writer, log zerolog.Logger) (err error
 		}
 	}
 	return d.close(time.Since(began))
+}
+
+// fixedRand draws the same bytes in every play, so that every play is the same.
+type fixedRand struct {
+	mu sync.Mutex
+	r  *rand.ChaCha8
+}
+
+// Read implements io.Reader.
+func (f *fixedRand) Read(p []byte) (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.r.Read(p)
 }
 
 // close prints the summary, and fails when a fact did not hold.

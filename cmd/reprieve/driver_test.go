@@ -76,11 +76,11 @@ func (d *driver) act(ctx context.Context, client server.Caller) error {
 	switch {
 	case d.state[c] == crm.Purged, d.state[c] == crm.Deleted && i%5 == 0 && d.back[c] > 1:
 		return nil // left to the sweep
-	case d.state[c] == crm.Deleted && dice < 70:
+	case d.state[c] == crm.Deleted && dice < 25:
 		return d.restore(ctx, client, c)
-	case d.state[c] == crm.Live && dice < 12:
+	case d.state[c] == crm.Live && dice < 6:
 		return d.delete(ctx, client, c)
-	case d.state[c] == crm.Live && dice < 25 || len(d.tags[c]) > 30:
+	case d.state[c] == crm.Live && dice < 20 || len(d.tags[c]) > 30:
 		return d.remove(ctx, client, c)
 	}
 	prefix := [...]string{"trip-", "trip-", "trip-", "doom-", "nightly-", "plain-"}[d.rnd.IntN(6)]

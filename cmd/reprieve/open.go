@@ -49,6 +49,7 @@ type place struct {
 	clock  clock.Clock
 	log    zerolog.Logger
 	sweep  string
+	rand   io.Reader // nil: the system's
 	noSync bool
 	free   func(dir string) (uint64, error) // bytes free on the disk; nil asks the file system
 }
@@ -66,7 +67,7 @@ func open(ctx context.Context, p place) (*opened, error) {
 	if err != nil {
 		return fail(err)
 	}
-	st, err := store.New(ctx, eng, store.Options{Key: p.key})
+	st, err := store.New(ctx, eng, store.Options{Key: p.key, Rand: p.rand})
 	if err != nil {
 		return fail(err, eng.Close)
 	}
@@ -160,12 +161,17 @@ func (s *session) Close(ctx context.Context, wrote bool) error {
 
 // call opens a session for one verb.
 func (c *cli) call(ctx context.Context, verb string, request, answer any, in io.Reader) error {
+	return c.session(ctx, !readOnly(verb), func(s *session) error { return s.Call(ctx, verb, request, answer, in) })
+}
+
+// session opens a session for several verbs; writes says whether they change anything.
+func (c *cli) session(ctx context.Context, writes bool, use func(*session) error) error {
 	s, err := c.open(ctx)
 	if err != nil {
 		return err
 	}
-	err = s.Call(ctx, verb, request, answer, in)
-	return errors.Join(err, s.Close(ctx, err == nil && !readOnly(verb)))
+	err = use(s)
+	return errors.Join(err, s.Close(ctx, err == nil && writes))
 }
 
 // logger writes for people on a terminal and JSON elsewhere, to standard error.
