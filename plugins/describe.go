@@ -12,14 +12,13 @@ import (
 
 	"google.golang.org/grpc/status"
 
-	"github.com/reprieve-run/reprieve/crm"
 	actionv1 "github.com/reprieve-run/reprieve/plugins/proto/action/v1"
 )
 
 // The timeouts of one call.
 const (
-	defaultTimeout = crm.Nanos(30 * time.Second)
-	maxTimeout     = crm.Nanos(5 * time.Minute)
+	defaultTimeout = 30 * time.Second
+	maxTimeout     = 5 * time.Minute
 )
 
 // The bounds of a description.
@@ -65,7 +64,7 @@ func specOf(a *actionv1.ActionSpec) (Spec, error) {
 	s := Spec{
 		Action: name, Summary: clean(a.GetSummary()), Reads: sorted(a.GetReads()), Effects: []EffectKind{},
 		External: a.GetExternal(), Idempotent: a.GetIdempotent(), Network: sorted(a.GetNetwork()),
-		Timeout: crm.Nanos(a.GetTimeoutNanos()), Schema: a.GetParamsSchemaJson(),
+		Timeout: time.Duration(a.GetTimeoutNanos()), Schema: a.GetParamsSchemaJson(),
 	}
 	for _, w := range s.Reads {
 		if !actionv1.ValidRead(w) || len(w) > maxText {

@@ -128,7 +128,7 @@ func request(spec Spec, b Batch, from int) (*actionv1.ExecuteRequest, int) {
 // call makes one call and says what an error means. A process that has not answered in time or
 // whose connection broke is buried before the call returns, so that the next one gets another.
 func (p *plugin) call(ctx context.Context, proc *process, spec Spec, req *actionv1.ExecuteRequest) (*actionv1.ExecuteResponse, error) {
-	timed, cancel := context.WithTimeout(ctx, time.Duration(spec.Timeout))
+	timed, cancel := context.WithTimeout(ctx, spec.Timeout)
 	defer cancel()
 	reply, err := proc.rpc.Execute(timed, req)
 	if err == nil {
@@ -142,7 +142,7 @@ func (p *plugin) call(ctx context.Context, proc *process, spec Spec, req *action
 		return nil, p.unavailable(errors.New("the caller gave up waiting"))
 	case timed.Err() != nil || code == codes.DeadlineExceeded:
 		p.bury(proc)
-		return nil, p.unavailable(fmt.Errorf("%s has not answered within %s", spec.Action, time.Duration(spec.Timeout)))
+		return nil, p.unavailable(fmt.Errorf("%s has not answered within %s", spec.Action, spec.Timeout))
 	case code == codes.ResourceExhausted:
 		return nil, p.offence(spec, "its reply is over 4 MiB")
 	case code == codes.Unavailable || code == codes.Canceled || p.dying(proc):

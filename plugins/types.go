@@ -3,6 +3,7 @@ package plugins
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/reprieve-run/reprieve/crm"
 )
@@ -22,18 +23,18 @@ const (
 
 // Spec is what one action is and what it may do. The host enforces each line of it.
 type Spec struct {
-	Action     string       `json:"action"`
-	Summary    string       `json:"summary,omitempty"`
-	Plugin     string       `json:"plugin,omitempty"`
-	Version    string       `json:"version,omitempty"`
-	Reads      []string     `json:"reads"`   // the facts that are sent, sorted
-	Effects    []EffectKind `json:"effects"` // the effects that are accepted, sorted
-	External   bool         `json:"external"`
-	Idempotent bool         `json:"idempotent"`
-	Network    []string     `json:"network"`
-	Timeout    crm.Nanos    `json:"timeout_nanos"` // of one call, which holds up to 1000 items
-	Schema     []byte       `json:"-"`             // JSON Schema of the parameters
-	Broken     error        `json:"-"`             // why the action cannot run now; nil if it can
+	Action     string        `json:"action"`
+	Summary    string        `json:"summary,omitempty"`
+	Plugin     string        `json:"plugin,omitempty"`
+	Version    string        `json:"version,omitempty"`
+	Reads      []string      `json:"reads"`   // the facts that are sent, sorted
+	Effects    []EffectKind  `json:"effects"` // the effects that are accepted, sorted
+	External   bool          `json:"external"`
+	Idempotent bool          `json:"idempotent"`
+	Network    []string      `json:"network"`
+	Timeout    time.Duration `json:"timeout_nanos"` // of one call, which holds up to 1000 items
+	Schema     []byte        `json:"-"`             // JSON Schema of the parameters
+	Broken     error         `json:"-"`             // why the action cannot run now; nil if it can
 }
 
 // Allows says whether the action may ask for the effect.

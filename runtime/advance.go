@@ -48,6 +48,7 @@ const (
 // Advance says what becomes of a run. It is pure: no input or output, no clock, the same answer for
 // the same arguments. The same code serves every store and every test.
 func Advance(def *workflow.Workflow, run crm.Run, in Input, now crm.Nanos) Turn {
+	run.Reason = ""
 	t := &turn{Turn: Turn{Run: run}, def: def, in: in, now: now}
 	at, ok := def.Node(run.Step)
 	if !ok {

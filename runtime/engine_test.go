@@ -273,7 +273,10 @@ func TestMissingPluginIsWaitedFor(t *testing.T) {
 	k := r.person()
 	r.apply(crm.AddTag{Contact: k, Tag: "go"})
 	r.settle()
-	r.expect("run", r.runs(k), []string{"w active act"})
+	for range 3 * maxAttempts { // waiting is no attempt at the step
+		r.pass(time.Hour)
+	}
+	r.expect("run", r.runs(k), []string{"w active act waits for a plugin that provides acme.late"})
 	r.acts.add(plugins.Spec{Action: "acme.late"}, func(context.Context, plugins.Item) plugins.Outcome { return plugins.Outcome{Status: plugins.Done} })
 	r.pass(time.Hour)
 	r.expect("run", r.runs(k), []string{"w completed act"})

@@ -208,6 +208,12 @@ func (e *Engine) advance(ctx context.Context, p *pending) bool {
 	p.turn = Advance(p.def, p.was, Input{Env: p.env}, p.env.Now)
 	if p.turn.Call != nil {
 		spec, err := e.spec(ctx, p.turn.Call.Action)
+		if crm.CodeOf(err) == crm.CodeNotFound { // not the step's fault, and no attempt at it: it waits
+			r := p.was
+			r.Due, r.Reason = p.env.Now+crm.Minute, "waits for a plugin that provides "+p.turn.Call.Action
+			p.turn, p.seen = Turn{Run: r}, store.Seen{}
+			return true
+		}
 		if err != nil {
 			e.outcome(p, plugins.Outcome{Status: plugins.Retry, Code: crm.CodeOf(err), Message: err.Error(), After: crm.Minute})
 			return true

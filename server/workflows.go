@@ -59,20 +59,14 @@ func Check(files []File, specs map[string]plugins.Spec) (Checked, []*workflow.Wo
 		cat[name] = info
 	}
 	var defs []*workflow.Workflow
-	seen := map[string]string{}
 	for _, f := range files {
 		def, err := workflow.Parse(f.Name, f.Content)
 		var found triggers.Diagnostics
 		if err != nil && !errors.As(err, &found) {
-			found = triggers.Diagnostics{{File: f.Name, Line: 1, Column: 1, Severity: "error", Code: "E200", Message: err.Error()}}
+			found = triggers.Diagnostics{{File: f.Name, Line: 1, Column: 1, Severity: "error", Code: "E201", Message: err.Error()}}
 		}
 		if def != nil {
 			found = append(found, workflow.Check(def, cat)...)
-			if other, twice := seen[def.ID]; twice {
-				found = append(found, &triggers.Diagnostic{File: f.Name, Line: 1, Column: 1, Severity: "error", Code: "E290",
-					Message: "the id " + def.ID + " is also the id of " + other, Hint: "give each workflow an id of its own"})
-			}
-			seen[def.ID] = f.Name
 			defs = append(defs, def)
 			w := WorkflowView{ID: def.ID, Name: def.Name, Revision: def.Short()}
 			for _, n := range def.Needs(cat) {
@@ -82,6 +76,7 @@ func Check(files []File, specs map[string]plugins.Spec) (Checked, []*workflow.Wo
 		}
 		v.Diagnostics = append(v.Diagnostics, found...)
 	}
+	v.Diagnostics = append(v.Diagnostics, workflow.Together(defs)...)
 	for _, d := range v.Diagnostics {
 		if d.Severity == "error" {
 			v.Errors++

@@ -239,6 +239,8 @@ func TestClockNeverGoesBack(t *testing.T) {
 		k, late := r.enter(1), r.enter(2)
 		r.clock += crm.Day + 999
 		r.do(crm.AddTag{Contact: k, Tag: "x"})
+		r.clock += crm.Second / 3 // sooner than the mark of the clock is stored again
+		r.do(crm.AddTag{Contact: k, Tag: "y"})
 		high := r.clock
 		for i, back := range []crm.Nanos{1, crm.Second / 2, 4 * crm.Minute, crm.Hour} {
 			r.clock = high - back

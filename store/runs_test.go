@@ -7,6 +7,7 @@ import (
 
 	"github.com/reprieve-run/reprieve/crm"
 	"github.com/reprieve-run/reprieve/store"
+	"github.com/reprieve-run/reprieve/store/internal/row"
 )
 
 func (r *rig) grant(verbs ...string) {
@@ -267,6 +268,31 @@ func TestStepIsJournalledOnce(t *testing.T) {
 			}
 			return nil
 		})
+	})
+}
+
+// TestSealedOutputStaysWhereItWasWritten moves a sealed output to another run's line of the journal.
+func TestSealedOutputStaysWhereItWasWritten(t *testing.T) {
+	eachEngine(t, func(r *rig) {
+		k := r.enter(1)
+		rec := crm.StepRecord{Run: crm.RunID{1}, Path: "p", Status: store.StepDone, Account: acc, Contact: k.Contact, At: r.clock, Output: []byte(`1`)}
+		r.ok(func(tx *store.Tx) error { _, err := tx.CommitStep(rec); return err })
+		err := r.eng.Update(ctx, func(tx row.Tx) error {
+			got, err := tx.Steps().Get(ctx, []crm.StepKey{rec.Key()})
+			if err != nil {
+				return err
+			}
+			moved := *got[rec.Key()]
+			moved.Run = crm.RunID{2}
+			return tx.Steps().Write(ctx, []row.Change[crm.StepRecord]{{New: &moved}})
+		})
+		if err != nil {
+			r.Fatal(err)
+		}
+		err = r.s.View(ctx, func(tx *store.Tx) error { _, err := tx.Steps(crm.RunID{2}); return err })
+		if crm.CodeOf(err) != crm.CodeCorrupt {
+			r.Errorf("a moved output gave %v", err)
+		}
 	})
 }
 

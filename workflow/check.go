@@ -268,3 +268,24 @@ func restores(effects []string) bool {
 func (r *reader) warn(code string, s span, hint, format string, args ...any) {
 	r.found = append(r.found, r.diagnostic("warning", code, s, hint, format, args...))
 }
+
+// Together reports workflows that are to be applied together and have the same id: each but the first.
+func Together(ws []*Workflow) triggers.Diagnostics {
+	var found triggers.Diagnostics
+	first := map[string]*Workflow{}
+	for _, w := range ws {
+		if other := first[w.ID]; other != nil {
+			lines := strings.Split(string(w.Source), "\n")
+			d := &triggers.Diagnostic{File: w.File, Line: 1, Column: 1, Length: 1, Severity: "error", Code: codeSameID,
+				Message: fmt.Sprintf("%s is also the id of the workflow in %s", w.ID, other.File), Hint: "give each workflow an id of its own"}
+			if i := slices.IndexFunc(lines, func(l string) bool { return strings.HasPrefix(l, "id:") }); i >= 0 {
+				d.Line, d.Column, d.Length = i+1, 1+strings.Index(lines[i], w.ID), len(w.ID)
+			}
+			d.Snippet = strings.TrimRight(lines[d.Line-1], "\r")
+			found = append(found, d)
+			continue
+		}
+		first[w.ID] = w
+	}
+	return found
+}

@@ -25,6 +25,7 @@ var Codes = map[string]string{
 	codeOver:      "a cron trigger must say which contacts it goes over",
 	codeNumber:    "the number is not written as a plain decimal number that keeps its value",
 	codeSchedule:  "the schedule cannot be used",
+	codeSameID:    "two files that are applied together have the same id",
 
 	codeAction:      "no installed plugin has that action",
 	codeParam:       "the action has no such parameter",
@@ -58,6 +59,7 @@ const (
 	codeOver      = "E219"
 	codeNumber    = "E220"
 	codeSchedule  = "E221"
+	codeSameID    = "E222"
 
 	codeAction     = "E230"
 	codeParam      = "E231"

@@ -233,7 +233,7 @@ func (c *cli) contactRestore() *cobra.Command {
 			if err := c.call(cmd.Context(), "contact.restore", q, &r, nil); err != nil {
 				return err
 			}
-			return c.receipt(r)
+			return c.receipt(r, false)
 		}}
 	cmd.Flags().BoolVar(&yes, "yes", false, "without asking")
 	cmd.Flags().StringVar(&q.Reason, "reason", "", "why, for the receipt")
@@ -247,12 +247,13 @@ func (c *cli) contactReceipt() *cobra.Command {
 			if err := c.call(cmd.Context(), "contact.receipt", server.ContactID{ID: args[0]}, &r, nil); err != nil {
 				return err
 			}
-			return c.receipt(r)
+			return c.receipt(r, true)
 		}}
 }
 
-// receipt prints a receipt: its items, and under them what the restore kept from starting.
-func (c *cli) receipt(r crm.Receipt) error {
+// receipt prints a receipt: its items, and under them what the restore kept from starting, once the
+// triggers have been asked.
+func (c *cli) receipt(r crm.Receipt, asked bool) error {
 	t := table{{"item", "id", "outcome", "reason", "name"}}
 	for _, it := range r.Items {
 		t = append(t, []string{it.Kind.String(), it.ID.String(), string(it.Outcome), string(it.Reason), it.Name})
@@ -261,6 +262,11 @@ func (c *cli) receipt(r crm.Receipt) error {
 		return err
 	}
 	fmt.Fprintf(c.out, "\nrestored %s at %s by %s\n", r.Contact, stamp(r.At), r.By.ID)
+	if !asked {
+		fmt.Fprintf(c.out, "runs started %d, timers armed %d, sends %d\n", r.RunsStarted, r.TimersArmed, r.Sends)
+		fmt.Fprintf(c.err, "which triggers were kept from starting: reprieve contact receipt %s, once serve has looked\n", r.Contact)
+		return nil
+	}
 	fmt.Fprintf(c.out, "triggers suppressed %d, runs started %d, timers armed %d, sends %d\n", len(r.Suppressed), r.RunsStarted, r.TimersArmed, r.Sends)
 	for _, s := range r.Suppressed {
 		what := string(s.Event)

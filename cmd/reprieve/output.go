@@ -11,7 +11,7 @@ import (
 	"text/tabwriter"
 
 	"go.yaml.in/yaml/v3"
-	"golang.org/x/sys/unix"
+	"github.com/mattn/go-isatty"
 
 	"github.com/reprieve-run/reprieve/crm"
 )
@@ -123,11 +123,7 @@ func telephone(s string) bool {
 // isTerminal says whether w is a terminal.
 func isTerminal(w any) bool {
 	f, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
-	return err == nil
+	return ok && isatty.IsTerminal(f.Fd())
 }
 
 // ask has a person on a terminal type a word. Elsewhere it gives nothing, and the verb refuses.
