@@ -64,13 +64,13 @@ func ParseID[P prefixer](s string) (ID[P], error) {
 	kind, text, ok := strings.Cut(strings.TrimSpace(s), "_")
 	if !ok || kind != p.prefix() {
 		return id, &Error{Op: "read an id", Code: CodeInvalid,
-			Err:  fmt.Errorf("%q is not an id of the kind %s_…", clip(s), p.prefix()),
+			Err:  fmt.Errorf("it is not an id of the kind %s_…", p.prefix()),
 			Hint: "ids look like " + ID[P]{}.String()}
 	}
 	raw, err := idText.DecodeString(strings.ToLower(text))
 	if err != nil || len(raw) != len(id) {
 		return id, &Error{Op: "read an id", Code: CodeInvalid,
-			Err:  fmt.Errorf("%q has %d characters after %s_ that are not an id", clip(s), len(text), kind),
+			Err:  fmt.Errorf("the %d characters after %s_ are not an id", len(text), kind),
 			Hint: "copy the whole id: 26 characters after the underscore"}
 	}
 	copy(id[:], raw)
@@ -103,14 +103,6 @@ func (id *ID[P]) UnmarshalText(b []byte) error {
 	got, err := ParseID[P](string(b))
 	*id = got
 	return err
-}
-
-// clip keeps a wrong id short in an error; ids are no personal data, but a mistaken argument might be.
-func clip(s string) string {
-	if len(s) > 8 {
-		return s[:8] + "…"
-	}
-	return s
 }
 
 // AnyKind is the kind of an id that has not been given one yet.

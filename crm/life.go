@@ -25,7 +25,7 @@ func (s *State) UnmarshalText(b []byte) error {
 			return nil
 		}
 	}
-	return Errorf("read a state", CodeInvalid, "%q is no state of a contact", clip(string(b)))
+	return Errorf("read a state", CodeInvalid, "it is live, deleted or purged")
 }
 
 // Life is the small row from which everything about a deletion is derived. A delete writes this row

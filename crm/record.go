@@ -39,7 +39,7 @@ func (k ItemKind) MarshalText() ([]byte, error) { return []byte(k.String()), nil
 func (k *ItemKind) UnmarshalText(b []byte) error {
 	var ok bool
 	if *k, ok = ParseItemKind(string(b)); !ok {
-		return Errorf("read a kind of item", CodeInvalid, "there is no kind %q", clip(string(b)))
+		return Errorf("read a kind of item", CodeInvalid, "there is no such kind")
 	}
 	return nil
 }

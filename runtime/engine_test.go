@@ -351,7 +351,7 @@ func TestExternalCalls(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			_, err = tx.Intend(crm.StepRecord{Run: runs[0].ID, Account: again.Account, Contact: again.Contact, Path: "act", Attempt: 1, At: tx.Now()})
+			_, err = tx.Intend(runs[0], crm.StepRecord{Run: runs[0].ID, Account: again.Account, Contact: again.Contact, Path: "act", Attempt: 1, At: tx.Now()})
 			return err
 		})
 		r.restart()
@@ -422,3 +422,29 @@ func TestHangingPluginHidesNobody(t *testing.T) {
 }
 
 func replaced(body, action string) string { return strings.ReplaceAll(body, "ACTION", action) }
+
+// A contact that is deleted between the decision and the intent is not called about.
+func TestNoCallForAContactDeletedMeanwhile(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, storetest.MemoryOptions{Seed: 17})
+	calls := 0
+	r.acts.add(plugins.Spec{Action: "mail", External: true}, func(context.Context, plugins.Item) plugins.Outcome {
+		calls++
+		return plugins.Outcome{Status: plugins.Done}
+	})
+	r.workflow("w", replaced(atOnce, "mail"))
+	k := r.person()
+	r.apply(crm.AddTag{Contact: k, Tag: "go"})
+	r.must(r.engine.refresh(r.ctx))
+	_, err := r.engine.dispatch(r.ctx)
+	r.must(err)
+	due, _, _, err := r.engine.claim(r.ctx, store.FirstTimer, nil)
+	r.must(err)
+	turns, err := r.engine.decide(r.ctx, due)
+	r.must(err)
+	r.apply(crm.Delete{Contact: k})
+	r.must(r.engine.work(r.ctx, turns))
+	r.settle()
+	r.expect("calls", calls, 0)
+	r.expect("journal", r.journal(k), []string{})
+}

@@ -281,7 +281,7 @@ func (e *Engine) work(ctx context.Context, batch []*pending) error {
 		for _, p := range unknown {
 			e.outcome(p, plugins.Outcome{Status: plugins.NoOutcome, Message: "the call was made before a stop and its outcome is not known"})
 		}
-		if err := e.commit(ctx, unknown); err != nil || len(batch) == 0 {
+		if err := e.commit(ctx, unknown); err != nil || len(batch) == 0 { // none is left when all went stale
 			return err
 		}
 	}
@@ -332,9 +332,10 @@ func (e *Engine) intend(ctx context.Context, batch []*pending) (fresh, unknown [
 	err = e.store.Update(ctx, func(tx *store.Tx) error {
 		fresh, unknown = nil, nil
 		for _, p := range batch {
-			first, err := tx.Intend(crm.StepRecord{Run: p.was.ID, Account: p.was.Account, Contact: p.was.Contact, Path: p.turn.Call.Step,
+			first, err := tx.Intend(p.was, crm.StepRecord{Run: p.was.ID, Account: p.was.Account, Contact: p.was.Contact, Path: p.turn.Call.Step,
 				Action: p.turn.Call.Action, Attempt: p.turn.Run.Attempt, At: tx.Now()})
 			switch {
+			case errors.Is(err, store.ErrStale): // deleted or restored since the snapshot: no call
 			case err != nil:
 				return err
 			case first || p.spec.Idempotent:

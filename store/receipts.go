@@ -4,7 +4,6 @@ import (
 	"slices"
 
 	"github.com/reprieve-run/reprieve/crm"
-	"github.com/reprieve-run/reprieve/store/internal/row"
 )
 
 // Manifest gives what the delete that began an epoch took along: the stored links and memberships,
@@ -146,84 +145,4 @@ func (tx *Tx) Suppress(s crm.Suppressed) error {
 	}
 	tx.wrote = true
 	return insert(tx.ctx, tx.row.Suppressed(), &s)
-}
-
-// Expired gives deleted contacts whose deadline is at or before now, behind a cursor, at most n, in
-// the order of their deadlines. Those under a hold are among them: Purge refuses them.
-func (tx *Tx) Expired(now crm.Nanos, after *crm.Deadline, n int) ([]crm.Deadline, error) {
-	from := crm.DeadlineKey{Until: -1 << 63}
-	if after != nil {
-		from = after.Key()
-	}
-	got, err := tx.row.Deadlines().Range(tx.ctx, from, crm.DeadlineKey{Until: now + 1}, n+1)
-	if err != nil {
-		return nil, err
-	}
-	if after != nil && len(got) > 0 && got[0] == *after {
-		got = got[1:]
-	}
-	return got[:min(n, len(got))], nil
-}
-
-// NextDeadline gives the earliest deadline, 0 if nothing is deleted.
-func (tx *Tx) NextDeadline() (crm.Nanos, error) {
-	first, err := tx.row.Deadlines().Range(tx.ctx, crm.DeadlineKey{Until: -1 << 63}, crm.DeadlineKey{Until: 1<<63 - 1}, 1)
-	if err != nil || len(first) == 0 {
-		return 0, err
-	}
-	return first[0].Until, nil
-}
-
-// Schedule gives what is remembered of a cron trigger, nil if nothing is.
-func (tx *Tx) Schedule(acc crm.AccountID, name string) (*Schedule, error) {
-	return one(tx.ctx, tx.row.Schedules(), row.NameKey{Account: acc, Name: name})
-}
-
-// PutSchedule replaces what is remembered of a cron trigger; old is what the caller read, and if it
-// is not what the store holds the call fails with ErrStale.
-func (tx *Tx) PutSchedule(old, next *Schedule) error {
-	there, err := one(tx.ctx, tx.row.Schedules(), row.NameKey{Account: next.Account, Name: next.Name})
-	if err != nil {
-		return err
-	}
-	if (there == nil) != (old == nil) || there != nil && *there != *old {
-		return ErrStale
-	}
-	tx.wrote = true
-	return tx.row.Schedules().Write(tx.ctx, []row.Change[row.Schedule]{{Old: there, New: next}})
-}
-
-// FrozenItem is a contact of a frozen selection, in the epoch in which it was selected.
-type FrozenItem struct {
-	Contact crm.Key
-	Epoch   uint64
-}
-
-// Frozen gives the items of a frozen selection behind a contact (zero: from the start), at most n.
-func (tx *Tx) Frozen(op crm.OperationID, after crm.Key, n int) ([]FrozenItem, error) {
-	var last crm.Key
-	for i := range last.Account {
-		last.Account[i] = 0xff
-	}
-	got, err := tx.row.Items().Range(tx.ctx, row.ItemKey{Op: op, Contact: after}, row.ItemKey{Op: op, Contact: last}, n+1)
-	if err != nil {
-		return nil, err
-	}
-	var out []FrozenItem
-	for _, it := range got {
-		if k := (crm.Key{Account: it.Account, Contact: it.Contact}); k != after && len(out) < n {
-			out = append(out, FrozenItem{k, it.Epoch})
-		}
-	}
-	return out, nil
-}
-
-// DropFrozen removes items of a frozen selection that were handled.
-func (tx *Tx) DropFrozen(op crm.OperationID, items []FrozenItem) error {
-	rows := make([]row.Item, len(items))
-	for i, it := range items {
-		rows[i] = row.Item{Op: op, Account: it.Contact.Account, Contact: it.Contact.Contact, Epoch: it.Epoch}
-	}
-	tx.wrote = true
-	return remove(tx.ctx, tx.row.Items(), rows)
 }

@@ -250,7 +250,7 @@ func TestStepIsJournalledOnce(t *testing.T) {
 			return first
 		}
 		intend := func(s crm.StepRecord) (first bool) {
-			r.ok(func(tx *store.Tx) (err error) { first, err = tx.Intend(s); return err })
+			r.ok(func(tx *store.Tx) (err error) { first, err = tx.Intend(a, s); return err })
 			return first
 		}
 		if !intend(rec) || intend(rec) || !commit(rec) || commit(rec) {

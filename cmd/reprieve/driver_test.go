@@ -162,8 +162,8 @@ func (d *driver) restore(ctx context.Context, client server.Caller, c crm.Contac
 	return d.note(asked{verb: "restore", contact: c, epoch: r.Epoch}, err)
 }
 
-// startedBy says which workflow of testdata/crash a tag starts at once, by the tag's prefix.
-var startedBy = map[string]string{"trip-": "trip", "doom-": "doom"}
+// wantTags are the workflows of testdata/crash that a tag starts at once, with the tag's prefix.
+var wantTags = map[string]string{"trip": "trip-", "doom": "doom-"}
 
 // wantSteps are the steps of the workflows of testdata/crash, each with the effect that the log must
 // show once; RUN stands for the run's id.

@@ -140,21 +140,24 @@ func (c *checker) did(run crm.RunID, effect string) int {
 	return c.didRun[run][strings.ReplaceAll(effect, "RUN", run.String())]
 }
 
-// missed looks for events that should have started a run: the contact lived on in the same epoch, and
-// no other run of the workflow was under way when triggers may have looked.
+// missed looks for events that should have started a run and did not. The triggers look at the log in
+// its order: once a run was started by a later event, they have looked at this one too, and if the
+// contact was in the same epoch still, only a run of the same workflow that was under way excuses it.
 func (c *checker) missed(id crm.ContactID, f *folded, e *ending) {
-	for _, ev := range f.events {
+	for rev, ev := range f.events {
 		workflow := ""
-		for prefix, w := range startedBy {
-			if ev.Kind == crm.ContactTagAdded && strings.HasPrefix(ev.Data.Name, prefix) {
+		for w, prefix := range wantTags {
+			if ev.Kind == crm.ContactTagAdded && ev.Why.Kind == crm.ByPerson && strings.HasPrefix(ev.Data.Name, prefix) {
 				workflow = w
 			}
 		}
-		if workflow == "" || ev.Epoch != f.epoch || f.quiet > 0 && ev.Rev <= f.quiet {
+		end, over := f.ends[ev.Epoch]
+		if workflow == "" || over && c.seen[end] <= f.seqs[rev] {
 			continue
 		}
 		if !slices.ContainsFunc(e.runs, func(r ended) bool {
-			return r.run.Workflow == workflow && r.run.Began == ev.Epoch && (r.run.Entitled == ev.Rev || r.run.Entitled < ev.Rev && r.run.EndedAt >= ev.At)
+			return r.run.Workflow == workflow && r.run.Began == ev.Epoch && (r.run.Entitled == rev ||
+				r.run.Entitled < rev && (r.run.EndedAt == 0 || r.run.EndedAt >= ev.At))
 		}) {
 			c.bad("the tag %s of %s started no run of %s", ev.Data.Name, id, workflow)
 		}

@@ -133,6 +133,8 @@ type checker struct {
 	starts map[string]int          // how many runs an entitlement started
 	grants map[string]string       // workflow → what it was granted so far
 	didRun map[crm.RunID]map[string]int
+	seq    int   // of the entry that is being looked at
+	seen   []int // by number of an entry: the last event that had started a run before it
 }
 
 // folded is a contact as the log alone tells it.
@@ -144,6 +146,8 @@ type folded struct {
 	until    crm.Nanos
 	tags     map[string]bool
 	events   map[uint64]crm.Event // of facts, by revision
+	seqs     map[uint64]int       // the numbers of their entries
+	ends     map[uint64]int       // epoch → number of the entry that ended it
 	byPeople map[string][]uint64  // delete, restore → epochs that people began
 }
 
@@ -155,10 +159,12 @@ func (c *checker) bad(format string, args ...any) {
 func check(h *history) []string {
 	c := &checker{history: h, lives: map[crm.ContactID]*folded{}, runs: map[crm.RunID]crm.Event{},
 		starts: map[string]int{}, grants: map[string]string{}, didRun: map[crm.RunID]map[string]int{}}
+	c.seen = make([]int, len(h.log)+2)
 	for i, l := range h.log {
-		if l.Seq != uint64(i)+1 {
-			c.bad("entry %d of the log has number %d", i+1, l.Seq)
+		if c.seq = i + 1; l.Seq != uint64(c.seq) {
+			c.bad("entry %d of the log has number %d", c.seq, l.Seq)
 		}
+		c.seen[c.seq+1] = c.seen[c.seq]
 		c.entry(l.Event)
 	}
 	for key, n := range c.starts {
@@ -197,7 +203,7 @@ func (c *checker) entry(ev crm.Event) {
 	}
 	f := c.lives[ev.Contact]
 	if f == nil {
-		f = &folded{tags: map[string]bool{}, events: map[uint64]crm.Event{}, byPeople: map[string][]uint64{}}
+		f = &folded{tags: map[string]bool{}, events: map[uint64]crm.Event{}, seqs: map[uint64]int{}, ends: map[uint64]int{}, byPeople: map[string][]uint64{}}
 		c.lives[ev.Contact] = f
 		if ev.Kind != crm.ContactCreated {
 			c.bad("%s begins with %s", ev.Contact, ev.Kind)
@@ -236,6 +242,7 @@ func (c *checker) moves(f *folded, ev crm.Event, from, to crm.State) {
 	if f.state != from || ev.Epoch != f.epoch+1 {
 		c.bad("%s of %s begins epoch %d, but it was %s in epoch %d", ev.Kind, ev.Contact, ev.Epoch, f.state, f.epoch)
 	}
+	f.ends[f.epoch] = c.seq
 	f.state, f.epoch = to, ev.Epoch
 	if strings.HasPrefix(ev.By.ID, "user:") {
 		f.byPeople[string(ev.Kind)] = append(f.byPeople[string(ev.Kind)], ev.Epoch)
@@ -278,6 +285,9 @@ func (c *checker) started(f *folded, ev crm.Event) {
 		c.bad("run %s of %s is entitled by revision %d, at or below the quiet revision %d", ev.Why.Run, ev.Contact, ev.Rev, f.quiet)
 	}
 	c.runs[ev.Why.Run] = ev
+	if _, byEvent := wantTags[ev.Why.Workflow]; byEvent {
+		c.seen[c.seq+1] = max(c.seen[c.seq], f.seqs[ev.Rev])
+	}
 	c.starts[fmt.Sprintf("%s/%s %s epoch %d revision %d", ev.Why.Workflow, ev.Data.Name, ev.Contact, ev.Epoch, ev.Rev)]++
 }
 
@@ -289,7 +299,7 @@ func (c *checker) fact(f *folded, ev crm.Event) {
 	if f.state != crm.Live || ev.Epoch != f.epoch {
 		c.bad("%s of %s in epoch %d, while it was %s in epoch %d", ev.Kind, ev.Contact, ev.Epoch, f.state, f.epoch)
 	}
-	f.rev, f.events[ev.Rev] = ev.Rev, ev
+	f.rev, f.events[ev.Rev], f.seqs[ev.Rev] = ev.Rev, ev, c.seq
 	switch ev.Kind {
 	case crm.ContactCreated:
 		if ev.After != nil {

@@ -1,0 +1,210 @@
+package store
+
+import (
+	"errors"
+
+	"github.com/reprieve-run/reprieve/crm"
+	"github.com/reprieve-run/reprieve/store/internal/row"
+)
+
+// putRecord adds an associated record to a live contact.
+func (tx *Tx) putRecord(by crm.Actor, why crm.Cause, m crm.PutRecord) (*crm.Event, error) {
+	const op = "add a record"
+	was, life, err := tx.load(op, m.Target(), crm.OnlyLive)
+	if err != nil {
+		return nil, err
+	}
+	r := m.Record
+	if !r.Kind.IsRecord() || r.ID.IsZero() {
+		return nil, crm.Errorf(op, crm.CodeInvalid, "a record needs an id and is a conversation, note, task, appointment or manual_action").About(was.ID)
+	}
+	old, err := one(tx.ctx, tx.row.Records(), r.Key())
+	if err != nil {
+		return nil, err
+	}
+	if old != nil {
+		return nil, crm.Errorf(op, crm.CodeConflict, "the record %s exists", r.ID).About(was.ID)
+	}
+	r.Epoch, r.Deleted = life.Epoch, crm.Mark{}
+	if r.CreatedAt == 0 {
+		r.CreatedAt = tx.now
+	}
+	if err := insert(tx.ctx, tx.row.Records(), &r); err != nil {
+		return nil, err
+	}
+	return tx.bump(was, life, crm.RecordCreated, by, why, crm.EventData{Kind: r.Kind, Item: r.ID}), nil
+}
+
+// deleteRecord deletes a record on its own: it is marked, and no restore of the contact unmarks it
+// (S1.4, S1.21).
+func (tx *Tx) deleteRecord(by crm.Actor, why crm.Cause, m crm.DeleteRecord) (*crm.Event, error) {
+	const op = "delete a record"
+	was, life, err := tx.load(op, m.Target(), crm.OnlyLive)
+	if err != nil {
+		return nil, err
+	}
+	old, err := one(tx.ctx, tx.row.Records(), m.Record)
+	if err != nil {
+		return nil, err
+	}
+	if old == nil || old.Deleted.IsSet() {
+		return nil, crm.Errorf(op, crm.CodeNotFound, "the contact has no such record").About(was.ID).
+			WithHint("reprieve record list %s shows what there is", was.ID)
+	}
+	next := *old
+	next.Deleted = crm.Mark{At: tx.now, Epoch: life.Epoch, By: by.ID}
+	if err := tx.row.Records().Write(tx.ctx, []row.Change[crm.Record]{{Old: old, New: &next}}); err != nil {
+		return nil, err
+	}
+	return tx.bump(was, life, crm.RecordDeleted, by, why, crm.EventData{Kind: old.Kind, Item: old.ID}), nil
+}
+
+// connect links a live contact to an opportunity, a company or a campaign that exists.
+func (tx *Tx) connect(by crm.Actor, why crm.Cause, m crm.Connect) (*crm.Event, error) {
+	const op = "link a contact"
+	was, life, err := tx.load(op, m.Contact, crm.OnlyLive)
+	if err != nil {
+		return nil, err
+	}
+	kind := crm.ContactLinked
+	switch m.Kind {
+	case crm.Campaign:
+		kind = crm.CampaignEnrolled
+	case crm.Opportunity, crm.Company:
+	default:
+		return nil, crm.Errorf(op, crm.CodeInvalid, "a contact is linked to an opportunity, a company or a campaign").About(was.ID)
+	}
+	obj, err := tx.liveObject(op, crm.ObjectKey{Account: was.Account, Kind: m.Kind, ID: m.Object})
+	if err != nil {
+		return nil, err
+	}
+	l := crm.Link{Account: was.Account, Contact: was.ID, Kind: m.Kind, ID: m.Object, Epoch: life.Epoch, Since: tx.now, Due: m.Due}
+	old, err := one(tx.ctx, tx.row.Links(), l.Key())
+	if err != nil || old != nil && (m.Kind != crm.Campaign || old.Epoch == life.Epoch) {
+		return nil, err // linked already
+	}
+	if err := tx.row.Links().Write(tx.ctx, []row.Change[crm.Link]{{Old: old, New: &l}}); err != nil {
+		return nil, err
+	}
+	switch m.Kind {
+	case crm.Opportunity:
+		next := *obj
+		next.Contacts = append(append([]crm.ContactID{}, obj.Contacts...), was.ID)
+		if m.Primary || len(obj.Contacts) == 0 {
+			next.Primary = was.ID
+		}
+		tx.objects.put(obj.Key(), &next)
+	case crm.Campaign:
+		tx.count(was.Account, CountOf(m.Object), 1)
+	}
+	return tx.bump(was, life, kind, by, why, crm.EventData{Name: obj.Name, Kind: m.Kind, Item: m.Object}), nil
+}
+
+// bump announces a change to what hangs on a contact: the contact gets a new revision, none of its
+// facts does.
+func (tx *Tx) bump(was *crm.Contact, life crm.Life, kind crm.EventKind, by crm.Actor, why crm.Cause, data crm.EventData) *crm.Event {
+	c := was.Clone()
+	rev := revision(was, life, why)
+	c.Rev = max(was.Rev, rev)
+	return tx.touch(c, tx.event(kind, by, why, life, rev, data))
+}
+
+// Account gives an account, or an error that says how to make one.
+func (tx *Tx) Account(id crm.AccountID) (*crm.Account, error) {
+	a, err := tx.accounts.get(tx.ctx, id)
+	if err == nil && a == nil {
+		err = crm.Errorf("read an account", crm.CodeNotFound, "there is no account %s", id).WithHint("reprieve init makes the first one")
+	}
+	return a, err
+}
+
+// Accounts lists all accounts.
+func (tx *Tx) Accounts() ([]crm.Account, error) {
+	var to crm.AccountID
+	for i := range to {
+		to[i] = 0xff
+	}
+	return tx.row.Accounts().Range(tx.ctx, crm.AccountID{}, to, 0)
+}
+
+// PutAccount makes an account.
+func (tx *Tx) PutAccount(a crm.Account) error {
+	old, err := tx.accounts.get(tx.ctx, a.ID)
+	if err != nil || old != nil {
+		return errors.Join(err, crm.Errorf("make an account", crm.CodeConflict, "the account %s exists", a.ID))
+	}
+	tx.wrote = true
+	tx.accounts.put(a.ID, &a)
+	return nil
+}
+
+// liveObject gives a list, campaign, company or opportunity that is not deleted.
+func (tx *Tx) liveObject(op string, k crm.ObjectKey) (*crm.Object, error) {
+	o, err := tx.objects.get(tx.ctx, k)
+	if err == nil && (o == nil || o.Deleted.IsSet()) {
+		return nil, crm.Errorf(op, crm.CodeNotFound, "there is no %s %s", k.Kind, k.ID).
+			WithHint("it may have been deleted; make it first")
+	}
+	return o, err
+}
+
+// Objects lists the account's objects of one kind, the deleted ones included.
+func (tx *Tx) Objects(acc crm.AccountID, kind crm.ItemKind) ([]crm.Object, error) {
+	if err := tx.objects.flush(tx.ctx); err != nil { // a range sees the table, not what is staged
+		return nil, err
+	}
+	return tx.row.Objects().Range(tx.ctx, crm.ObjectKey{Account: acc, Kind: kind}, crm.ObjectKey{Account: acc, Kind: kind + 1}, 0)
+}
+
+// Object gives a list, campaign, company or opportunity, a deleted one too; nil if there is none.
+func (tx *Tx) Object(k crm.ObjectKey) (*crm.Object, error) { return tx.objects.get(tx.ctx, k) }
+
+// PutObject makes or renames a list, a campaign, a company or an opportunity, or deletes it when its
+// mark is set. Its contacts stay: they change by Connect only.
+func (tx *Tx) PutObject(o crm.Object) error {
+	old, err := tx.objects.get(tx.ctx, o.Key())
+	if err != nil {
+		return err
+	}
+	o.Contacts, o.Primary = nil, crm.ContactID{}
+	if old != nil {
+		o.Contacts, o.Primary = old.Contacts, old.Primary
+	}
+	tx.wrote = true
+	tx.objects.put(o.Key(), &o)
+	return nil
+}
+
+// Scan yields contacts; see row.Tx. It may not follow a write.
+func (tx *Tx) Scan(q crm.Query, yield func(*crm.Contact, *crm.Life) bool) ([]byte, error) {
+	if tx.wrote {
+		return nil, row.ErrScanAfterWrite
+	}
+	return tx.row.Scan(tx.ctx, q, yield)
+}
+
+// ScanAll runs through every page of a query.
+func (tx *Tx) ScanAll(q crm.Query, yield func(*crm.Contact, *crm.Life) bool) error {
+	for stopped := false; ; {
+		next, err := tx.Scan(q, func(c *crm.Contact, l *crm.Life) bool {
+			stopped = !yield(c, l)
+			return !stopped
+		})
+		if err != nil || next == nil || stopped {
+			return err
+		}
+		q.After = next
+	}
+}
+
+// Records lists a contact's associated records, those deleted on their own included.
+func (tx *Tx) Records(k crm.Key) ([]crm.Record, error) {
+	from, to := crm.ItemsOf(k)
+	return tx.row.Records().Range(tx.ctx, from, to, 0)
+}
+
+// Links lists what a contact is linked to.
+func (tx *Tx) Links(k crm.Key) ([]crm.Link, error) {
+	from, to := crm.ItemsOf(k)
+	return tx.row.Links().Range(tx.ctx, from, to, 0)
+}

@@ -1,0 +1,85 @@
+package store
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+
+	"github.com/reprieve-run/reprieve/crm"
+	"github.com/reprieve-run/reprieve/store/internal/row"
+)
+
+// Workflow gives a workflow's state, or an error that says there is none.
+func (tx *Tx) Workflow(acc crm.AccountID, id string) (*Workflow, error) {
+	w, err := tx.workflows.get(tx.ctx, row.NameKey{Account: acc, Name: id})
+	if err == nil && w == nil {
+		err = crm.Errorf("read a workflow", crm.CodeNotFound, "there is no workflow %q", id).WithHint("reprieve workflow list shows what is applied")
+	}
+	return w, err
+}
+
+// Workflows lists the workflows of an account.
+func (tx *Tx) Workflows(acc crm.AccountID) ([]Workflow, error) {
+	if err := tx.workflows.flush(tx.ctx); err != nil {
+		return nil, err
+	}
+	return tx.row.Workflows().Range(tx.ctx, row.NameKey{Account: acc}, row.NameKey{Account: acc, Name: "\xff"}, 0)
+}
+
+// WorkflowSource gives the text of one revision of a workflow, nil if there is none.
+func (tx *Tx) WorkflowSource(acc crm.AccountID, id, revision string) (*Revision, error) {
+	return one(tx.ctx, tx.row.Revisions(), row.NameKey{Account: acc, Name: revisionName(id, revision)})
+}
+
+func revisionName(id, revision string) string { return fmt.Sprintf("%s@%s", id, revision) }
+
+// ApplyWorkflow makes a revision the one that new runs start on, and adds grants to what the
+// workflow's id was granted before. Runs under way stay on their revision, whose text is kept.
+// It reports whether anything changed. Only a role that the policy lets apply workflows may.
+func (tx *Tx) ApplyWorkflow(by crm.Actor, acc crm.AccountID, id, revision string, file string, source []byte, grants []string) (changed bool, err error) {
+	a, err := tx.Account(acc)
+	if err != nil {
+		return false, err
+	}
+	why := crm.Cause{Kind: crm.ByPerson}
+	if err := tx.allowed("apply a workflow", a, by, why, crm.VerbApply, crm.ContactID{}); err != nil {
+		return false, err
+	}
+	k := row.NameKey{Account: acc, Name: id}
+	old, err := tx.workflows.get(tx.ctx, k)
+	if err != nil {
+		return false, err
+	}
+	next := row.Workflow{Account: acc, ID: id, Active: revision, AppliedAt: tx.now, AppliedBy: by, Grants: grants}
+	if old != nil {
+		next.Grants = union(old.Grants, grants)
+		if old.Active == revision && len(next.Grants) == len(old.Grants) {
+			return false, nil
+		}
+	}
+	tx.wrote = true
+	tx.workflows.put(k, &next)
+	rev := row.Revision{Account: acc, Name: revisionName(id, revision), Source: source, File: file}
+	was, err := one(tx.ctx, tx.row.Revisions(), row.NameKey{Account: acc, Name: rev.Name})
+	if err != nil {
+		return false, err
+	}
+	if was == nil || !bytes.Equal(was.Source, source) {
+		if err := tx.row.Revisions().Write(tx.ctx, []row.Change[row.Revision]{{Old: was, New: &rev}}); err != nil {
+			return false, err
+		}
+	}
+	tx.note(crm.Event{Kind: crm.WorkflowApplied, Account: acc, At: tx.now, By: by, Why: why,
+		Data: crm.EventData{Name: id, Value: revision, Old: fmt.Sprint(next.Grants)}})
+	return true, nil
+}
+
+func union(a, b []string) []string {
+	out := append([]string{}, a...)
+	for _, s := range b {
+		if !slices.Contains(out, s) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
