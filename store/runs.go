@@ -178,6 +178,7 @@ func (tx *Tx) CommitRun(a Advanced) error {
 		return err // its own purge took the run along, journal and all
 	}
 	for _, s := range a.Steps {
+		s.At = tx.now // when it happened, which is now, not when it was decided
 		if _, err := tx.CommitStep(s); err != nil {
 			tx.broken = err
 			return err
@@ -199,10 +200,7 @@ func (tx *Tx) saveRun(was, is *crm.Run) error {
 		return crm.Errorf("save a run", crm.CodeInvalid, "the state of %s has more than 16 KiB", is.ID)
 	}
 	if is.Status.Finished() {
-		is.Due = 0
-		if is.EndedAt == 0 {
-			is.EndedAt = tx.now
-		}
+		is.Due, is.EndedAt = 0, tx.now
 	}
 	var timers []row.Change[crm.Timer]
 	if was.Due != 0 {

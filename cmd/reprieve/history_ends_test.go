@@ -142,7 +142,8 @@ func (c *checker) did(run crm.RunID, effect string) int {
 
 // missed looks for events that should have started a run and did not. The triggers look at the log in
 // its order: once a run was started by a later event, they have looked at this one too, and if the
-// contact was in the same epoch still, only a run of the same workflow that was under way excuses it.
+// contact was in the same epoch still, only a run of the same workflow that was under way excuses it:
+// one that is unfinished, or whose last effect (they all end by one) came later.
 func (c *checker) missed(id crm.ContactID, f *folded, e *ending) {
 	for rev, ev := range f.events {
 		workflow := ""
@@ -157,7 +158,7 @@ func (c *checker) missed(id crm.ContactID, f *folded, e *ending) {
 		}
 		if !slices.ContainsFunc(e.runs, func(r ended) bool {
 			return r.run.Workflow == workflow && r.run.Began == ev.Epoch && (r.run.Entitled == rev ||
-				r.run.Entitled < rev && (r.run.EndedAt == 0 || r.run.EndedAt >= ev.At))
+				r.run.Entitled < rev && (!r.run.Status.Finished() || c.last[r.run.ID] >= ev.At))
 		}) {
 			c.bad("the tag %s of %s started no run of %s", ev.Data.Name, id, workflow)
 		}

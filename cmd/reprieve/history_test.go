@@ -133,8 +133,9 @@ type checker struct {
 	starts map[string]int          // how many runs an entitlement started
 	grants map[string]string       // workflow → what it was granted so far
 	didRun map[crm.RunID]map[string]int
-	seq    int   // of the entry that is being looked at
-	seen   []int // by number of an entry: the last event that had started a run before it
+	last   map[crm.RunID]crm.Nanos // when a run had its last effect
+	seq    int                     // of the entry that is being looked at
+	seen   []int                   // by number of an entry: the last event that had started a run before it
 }
 
 // folded is a contact as the log alone tells it.
@@ -158,7 +159,8 @@ func (c *checker) bad(format string, args ...any) {
 // check gives everything that is wrong with a history; nothing if it keeps every promise.
 func check(h *history) []string {
 	c := &checker{history: h, lives: map[crm.ContactID]*folded{}, runs: map[crm.RunID]crm.Event{},
-		starts: map[string]int{}, grants: map[string]string{}, didRun: map[crm.RunID]map[string]int{}}
+		starts: map[string]int{}, grants: map[string]string{}, didRun: map[crm.RunID]map[string]int{},
+		last: map[crm.RunID]crm.Nanos{}}
 	c.seen = make([]int, len(h.log)+2)
 	for i, l := range h.log {
 		if c.seq = i + 1; l.Seq != uint64(c.seq) {
@@ -263,6 +265,7 @@ func (c *checker) cause(ev crm.Event) {
 
 // effect counts what a run did: no step of these workflows has the same effect twice.
 func (c *checker) effect(ev crm.Event) {
+	c.last[ev.Why.Run] = ev.At
 	if e := c.contacts[ev.Contact]; e.contact == nil && ev.Kind != crm.ContactDeleted && ev.Kind != crm.ContactRestored {
 		return // purged: nobody can read what it was
 	}

@@ -10,8 +10,8 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"go.yaml.in/yaml/v3"
 	"github.com/mattn/go-isatty"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/reprieve-run/reprieve/crm"
 )

@@ -10,9 +10,10 @@ import (
 	"github.com/reprieve-run/reprieve/store/internal/row"
 )
 
-// accounts is the table of accounts. Every mutation reads its account, and decoding one took a fifth
-// of a small transaction, so the last one is kept beside the bytes that it was decoded from. It is
-// used only for the very same bytes, read in this transaction: nothing is ever out of date.
+// accounts is the table of accounts. Every mutation reads its account, and decoding one, policy and
+// all, is a twentieth of a small transaction, so the last one is kept beside the bytes that it was
+// decoded from. It is used only for the very same bytes, read in this transaction: nothing is ever
+// out of date.
 type accounts struct {
 	table[crm.AccountID, crm.Account]
 	last *atomic.Pointer[decoded]

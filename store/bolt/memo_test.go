@@ -2,6 +2,7 @@ package bolt
 
 import (
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/reprieve-run/reprieve/crm"
@@ -60,5 +61,30 @@ func TestAccountsAreTheCallersOwn(t *testing.T) {
 			}
 			return nil
 		})
+	}
+}
+
+// TestAccountsAreClonedWhole: an account that gains a member which refers to something needs a
+// cloneAccount that copies it.
+func TestAccountsAreClonedWhole(t *testing.T) {
+	t.Parallel()
+	var found []string
+	var walk func(path string, typ reflect.Type)
+	walk = func(path string, typ reflect.Type) {
+		switch typ.Kind() {
+		case reflect.Struct:
+			for f := range typ.Fields() {
+				walk(path+"."+f.Name, f.Type)
+			}
+		case reflect.Map, reflect.Slice:
+			found = append(found, path)
+			walk(path+"[]", typ.Elem())
+		case reflect.Pointer, reflect.Interface, reflect.Func, reflect.Chan:
+			found = append(found, path)
+		}
+	}
+	walk("", reflect.TypeFor[crm.Account]())
+	if copied := []string{".Policy.Permissions", ".Policy.Permissions[]"}; !slices.Equal(found, copied) {
+		t.Errorf("an account refers to %q; cloneAccount copies %q", found, copied)
 	}
 }
