@@ -113,7 +113,7 @@ func (b *base) account(tx *store.Tx, rnd *rand.ChaCha8) error {
 	if err := tx.PutAccount(crm.Account{ID: b.acc, Name: "bench", CreatedAt: tx.Now(), Policy: crm.DefaultPolicy()}); err != nil {
 		return err
 	}
-	if err := tx.PutObject(crm.Object{Account: b.acc, Kind: crm.List, ID: b.list, Name: "News"}); err != nil {
+	if err := tx.PutObject(crm.Actor{ID: "user:bench", Role: crm.Admin}, crm.Cause{Kind: crm.ByPerson}, crm.Object{Account: b.acc, Kind: crm.List, ID: b.list, Name: "News"}); err != nil {
 		return err
 	}
 	for _, src := range []string{waiting, deleting} {

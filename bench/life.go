@@ -221,4 +221,6 @@ func (nobody) Execute(context.Context, string, plugins.Batch) ([]plugins.Outcome
 	return nil, errors.New("bench: no action is expected here")
 }
 
-func (nobody) Catalogue(context.Context) (map[string]plugins.Spec, error) { return nil, nil }
+func (nobody) Spec(context.Context, string) (plugins.Spec, error) {
+	return plugins.Spec{}, errors.New("bench: no action is expected here")
+}

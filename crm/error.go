@@ -30,7 +30,37 @@ const (
 	CodeUnavailable  = "unavailable"   // the server or a plugin did not answer
 	CodeHeldClock    = "clock_held"    // the clock went backwards: sweeps wait
 	CodeUnknown      = "unknown"       // a call's outcome cannot be known
+	CodeFailed       = "failed"        // something outside the rules: the file system, say
 )
+
+// Codes says of each code what it means, in a sentence for people. What has to be done is in the hint
+// of the error itself.
+var Codes = map[string]string{
+	CodeInvalid:      "The request cannot be understood, or breaks a rule of form; nothing was done.",
+	CodeNotFound:     "Nothing has that id, address or name.",
+	CodePurged:       "The contact was purged at the end of its recovery window, or erased; it cannot come back.",
+	CodeDeleted:      "The contact is deleted; it can be restored until its recovery window ends, and takes no change before.",
+	CodeNotDeleted:   "The contact is live, so there is nothing to restore or to sweep.",
+	CodeDenied:       "The role of who asks may not do this under the account's policy.",
+	CodeHIPAA:        "The account is a HIPAA account: its deletions are not undone.",
+	CodeHeld:         "The contact is under a legal hold, which forbids deleting and purging it until it is lifted.",
+	CodeNoGrant:      "The workflow may delete, restore or purge contacts only once an admin has granted it that.",
+	CodeEnrolled:     "The policy does not let a contact be deleted while it is enrolled.",
+	CodeWindowPassed: "The recovery window is over: the contact cannot be restored, purged yet or not.",
+	CodeWindowOpen:   "The recovery window is still open: the contact cannot be purged yet.",
+	CodeConflict:     "What is asked for meets something that is there: the same address, the same id, or more than one match.",
+	CodeStale:        "Something changed since it was looked at; look again and decide anew.",
+	CodeConfirm:      "The act has to be confirmed by its word, and was not; nothing was done.",
+	CodeLocked:       "Another process has the data directory open.",
+	CodeCorrupt:      "The store file is damaged, or is no store; it was left as it is.",
+	CodeNewer:        "A newer version of Reprieve wrote the file or a row of it.",
+	CodeDiskFull:     "Too little space is free to take new work; reads go on.",
+	CodeStopped:      "The store stopped itself after a commit of which nobody knows whether it is on the disk.",
+	CodeUnavailable:  "The server or a plugin did not answer, or broke off in the middle.",
+	CodeHeldClock:    "The clock is behind an instant that the store has seen, so sweeps wait.",
+	CodeUnknown:      "A call to the outside world was made, and whether it had its effect cannot be known.",
+	CodeFailed:       "Something failed that no rule foresees, the file system for one; the message says what.",
+}
 
 // Error is the one error type of the product. Its text never holds personal data: it names things
 // by id and never repeats a value.
@@ -76,7 +106,7 @@ func CodeOf(err error) string {
 // matter with the store. What the store itself says (damaged, full, stopped) is none.
 func IsRefusal(err error) bool {
 	switch CodeOf(err) {
-	case "", CodeCorrupt, CodeNewer, CodeDiskFull, CodeStopped, CodeUnavailable:
+	case "", CodeCorrupt, CodeNewer, CodeDiskFull, CodeStopped, CodeUnavailable, CodeFailed:
 		return false
 	}
 	return true

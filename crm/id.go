@@ -57,7 +57,8 @@ func NewID[P prefixer](now Nanos, rnd io.Reader) (ID[P], error) {
 	return id, nil
 }
 
-// ParseID reads what String wrote. An id of another kind is an error that names both kinds.
+// ParseID reads what String wrote, and only that, whatever the case of its letters: an id has one
+// spelling. An id of another kind is an error that names the kind that was wanted.
 func ParseID[P prefixer](s string) (ID[P], error) {
 	var id ID[P]
 	var p P
@@ -67,8 +68,10 @@ func ParseID[P prefixer](s string) (ID[P], error) {
 			Err:  fmt.Errorf("it is not an id of the kind %s_…", p.prefix()),
 			Hint: "ids look like " + ID[P]{}.String()}
 	}
-	raw, err := idText.DecodeString(strings.ToLower(text))
-	if err != nil || len(raw) != len(id) {
+	text = strings.ToLower(text)
+	raw, err := idText.DecodeString(text)
+	// 26 letters hold two bits more than an id has, and the decoder passes over line ends.
+	if err != nil || len(raw) != len(id) || idText.EncodeToString(raw) != text {
 		return id, &Error{Op: "read an id", Code: CodeInvalid,
 			Err:  fmt.Errorf("the %d characters after %s_ are not an id", len(text), kind),
 			Hint: "copy the whole id: 26 characters after the underscore"}

@@ -41,6 +41,7 @@ func TestWrongIDsAreRefused(t *testing.T) {
 	t.Parallel()
 	good := ContactID{1}.String()
 	for _, s := range []string{"", "con", "con_", good[:len(good)-1], good + "0", good + "00000000", "con_" + strings.Repeat("u", 26),
+		good[:len(good)-1] + "1", good[:len(good)-1] + "2", good[:8] + "\n" + good[8:], good[:8] + "\r" + good[8:],
 		RunID{1}.String(), AccountID{1}.String(), ItemID{1}.String(), OperationID{1}.String(), "somebody@example.com"} {
 		_, err := ParseID[ContactKind](s)
 		if CodeOf(err) != CodeInvalid || err.(*Error).Hint == "" || strings.Contains(err.Error(), "example.com") {
@@ -50,13 +51,16 @@ func TestWrongIDsAreRefused(t *testing.T) {
 }
 
 func FuzzParseID(f *testing.F) {
-	for _, s := range []string{ContactID{1}.String(), "con_", "run_00000000000000000000000000", "con_zzzzzzzzzzzzzzzzzzzzzzzzzz", "_"} {
+	for _, s := range []string{ContactID{1}.String(), "con_", "run_00000000000000000000000000", "con_zzzzzzzzzzzzzzzzzzzzzzzzzz", "con_00000000000000000000000001", "_"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		if id, err := ParseID[ContactKind](s); err == nil {
 			if back, err := ParseID[ContactKind](id.String()); err != nil || back != id {
 				t.Errorf("%q: %v, %v", s, back, err)
+			}
+			if _, text, _ := strings.Cut(strings.TrimSpace(s), "_"); strings.ToLower(text) != id.String()[4:] {
+				t.Errorf("%q is read as %s", s, id)
 			}
 		}
 	})

@@ -9,7 +9,7 @@ const (
 	RunActive    RunStatus = "active" // between steps, or due
 	RunWaiting   RunStatus = "waiting"
 	RunCompleted RunStatus = "completed"
-	RunExited    RunStatus = "exited" // by an exit step; the reason says why
+	RunExited    RunStatus = "skipped" // by an exit step that says so; the reason says why
 	RunFailed    RunStatus = "failed"
 	RunCancelled RunStatus = "cancelled"
 	RunSuspended RunStatus = "suspended" // derived, never stored
@@ -20,8 +20,9 @@ func (s RunStatus) Finished() bool {
 	return s == RunCompleted || s == RunExited || s == RunFailed || s == RunCancelled
 }
 
-// Run is the header of one execution of one workflow revision. State is the engine's own, at most
-// 16 KiB, and holds only ids of other contacts; what steps returned are journal rows.
+// Run is the header of one execution of one workflow revision. It holds no personal data: State is the
+// engine's own, at most 16 KiB, with only ids of other contacts, Reason is the engine's words; what
+// steps returned, and what an exit step gave as its reason, are sealed journal rows.
 type Run struct {
 	ID       RunID     `cbor:"1,keyasint"`
 	Account  AccountID `cbor:"2,keyasint"`
@@ -102,11 +103,12 @@ type StepRecord struct {
 	Attempt   uint32    `cbor:"6,keyasint,omitempty"`
 	At        Nanos     `cbor:"7,keyasint"`
 	Code      string    `cbor:"8,keyasint,omitempty"`
-	Message   string    `cbor:"9,keyasint,omitempty"`
+	Message   string    `cbor:"9,keyasint,omitempty"`  // sealed in the store: it may be a plugin's words
 	Plugin    string    `cbor:"10,keyasint,omitempty"` // name@version
 	Output    []byte    `cbor:"11,keyasint,omitempty"` // JSON, sealed in the store
 	Contact   ContactID `cbor:"12,keyasint,omitzero"`
 	Account   AccountID `cbor:"13,keyasint"`
+	Seq       uint64    `cbor:"14,keyasint,omitempty"` // orders the journal: turn of the run, place in the turn
 }
 
 // Key gives the record's key.

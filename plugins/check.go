@@ -89,7 +89,7 @@ func (s Spec) done(it Item, d *actionv1.Done) Outcome {
 		case uint64(index) >= uint64(len(state)):
 			return failed(CodeBadTarget, "the item has %d targets and the effect names number %d", len(state), index)
 		case !takes(state[index], e.Kind):
-			return failed(CodeDeadTarget, "a %s contact does not take %s", state[index], e.Kind)
+			return failed(CodeDeadTarget, "a contact that was %s does not take %s, nor one that this item deletes, restores or purges", it.Targets[index].Life.State, e.Kind)
 		}
 		if why := e.flaw(); why != "" {
 			return failed(CodeBadEffect, "%s", why)
@@ -113,14 +113,12 @@ func takes(s crm.State, k EffectKind) bool {
 	return false
 }
 
-// after follows the state through an item's effects, so that a tag after a delete is refused here.
+// after follows the state through an item's effects: a deletion, a restore and a purge are each the
+// last thing that happens to a target. Were a tag let through beside a restore, it would be a change
+// after the restore and start what the restore must not.
 func after(s crm.State, k EffectKind) crm.State {
 	switch k {
-	case EffectDelete:
-		return crm.Deleted
-	case EffectRestore:
-		return crm.Live
-	case EffectPurge:
+	case EffectDelete, EffectRestore, EffectPurge:
 		return crm.Purged
 	}
 	return s

@@ -115,6 +115,21 @@ func (h *Host) Catalogue(ctx context.Context) (map[string]Spec, error) {
 	return out, nil
 }
 
+// Spec gives one action, starting its plugin if it has not described itself yet. The error is that no
+// plugin has the action, or that it cannot run now.
+func (h *Host) Spec(ctx context.Context, action string) (Spec, error) {
+	p, err := h.enter(action)
+	if err != nil {
+		return Spec{}, err
+	}
+	defer h.calls.Done()
+	specs := map[string]Spec{}
+	if err := h.describe(ctx, p, specs); err != nil {
+		return Spec{}, err
+	}
+	return specs[action], specs[action].Broken
+}
+
 func (h *Host) describe(ctx context.Context, p *plugin, into map[string]Spec) error {
 	h.mu.Lock()
 	if h.closed {

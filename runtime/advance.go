@@ -142,8 +142,9 @@ func (t *turn) exit(n *workflow.Node) {
 	case "failed":
 		status = crm.RunFailed
 	}
-	t.journal(n, crm.StepRecord{Status: store.StepDone})
-	t.finish(status, reason)
+	// The reason may name the contact: it stays in the journal, which is sealed, not on the run.
+	t.journal(n, crm.StepRecord{Status: store.StepDone, Message: reason})
+	t.finish(status, "")
 }
 
 func (t *turn) call(at int, n *workflow.Node) {

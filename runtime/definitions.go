@@ -6,7 +6,6 @@ import (
 	"sync"
 
 	"github.com/reprieve-run/reprieve/crm"
-	"github.com/reprieve-run/reprieve/plugins"
 	"github.com/reprieve-run/reprieve/store"
 	"github.com/reprieve-run/reprieve/triggers"
 	"github.com/reprieve-run/reprieve/workflow"
@@ -19,7 +18,6 @@ type definitions struct {
 	active   map[crm.AccountID]map[string]string // workflow id → revision
 	index    map[crm.AccountID]*triggers.Index[armed]
 	crons    []armed
-	specs    map[string]plugins.Spec
 }
 
 type revision struct {
@@ -90,7 +88,6 @@ func (e *Engine) refresh(ctx context.Context) error {
 	e.defs.mu.Lock()
 	defer e.defs.mu.Unlock()
 	e.defs.active, e.defs.index, e.defs.crons = active, index, crons
-	e.defs.specs = nil
 	return nil
 }
 
@@ -144,34 +141,6 @@ func (e *Engine) definition(ctx context.Context, acc crm.AccountID, id, rev stri
 	e.defs.compiled[r] = def
 	e.defs.mu.Unlock()
 	return def, nil
-}
-
-// spec gives what an action may do. A missing one is an error that says how to get it.
-func (e *Engine) spec(ctx context.Context, action string) (plugins.Spec, error) {
-	e.defs.mu.Lock()
-	s, ok := e.defs.specs[action]
-	e.defs.mu.Unlock()
-	if ok {
-		return s, s.Broken
-	}
-	specs, err := e.actions.Catalogue(ctx)
-	if err != nil {
-		return plugins.Spec{}, err
-	}
-	s, ok = specs[action]
-	if !ok {
-		return s, crm.Errorf("execute an action", crm.CodeNotFound, "no plugin provides %q", action).
-			WithHint("reprieve plugin install DIR, then the run goes on by itself")
-	}
-	if s.Broken == nil {
-		e.defs.mu.Lock()
-		if e.defs.specs == nil {
-			e.defs.specs = map[string]plugins.Spec{}
-		}
-		e.defs.specs[action] = s
-		e.defs.mu.Unlock()
-	}
-	return s, s.Broken
 }
 
 // names gives the names of an account's lists for conditions, read once per transaction.

@@ -2,7 +2,6 @@ package runtime
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 
@@ -25,7 +24,7 @@ type decided struct {
 // commits the runs that start together with the cursor: exactly one run for a workflow, key and
 // event. What moved between the decision and the commit is decided again.
 func (e *Engine) dispatch(ctx context.Context) (worked bool, err error) {
-	for {
+	for range maxChunks {
 		var from, to []byte
 		var d decided
 		err := e.store.View(ctx, func(tx *store.Tx) error {
@@ -67,6 +66,7 @@ func (e *Engine) dispatch(ctx context.Context) (worked bool, err error) {
 		}
 		worked = true
 	}
+	return worked, nil
 }
 
 // start carries out what was decided.
@@ -232,7 +232,7 @@ func (o *offer) entitled(by crm.Entitled, a armed, ev *crm.Event, names func(crm
 		}
 		s.Filter = store.See(c, f.Reads())
 	}
-	key, err := runKey(a.def, env)
+	key, err := o.runKey(a.def, env)
 	if err != nil {
 		o.e.log.Warn().Str("trigger", a.name()).Err(err).Msg("run.key could not be decided; no run starts")
 		return nil
@@ -242,13 +242,17 @@ func (o *offer) entitled(by crm.Entitled, a armed, ev *crm.Event, names func(crm
 	return nil
 }
 
-// runKey hashes the value of run.key: it may be an address.
-func runKey(def *workflow.Workflow, env triggers.Env) ([32]byte, error) {
-	if def.Key == nil {
-		return sha256.Sum256(env.Contact.ID[:]), nil
+// runKey hashes the value of run.key, the contact's id if there is none.
+func (o *offer) runKey(def *workflow.Workflow, env triggers.Env) ([32]byte, error) {
+	value := env.Contact.ID.String()
+	if def.Key != nil {
+		v, err := def.Key.Eval(env)
+		if err != nil {
+			return [32]byte{}, err
+		}
+		value = fmt.Sprintf("%T %v", v, v)
 	}
-	v, err := def.Key.Eval(env)
-	return sha256.Sum256(fmt.Appendf(nil, "%T %v", v, v)), err
+	return o.e.store.RunKey(env.Contact.Account, def.ID, value), nil
 }
 
 // Backlog says how many entries of the log the dispatcher has not looked at; more than 1000 are not

@@ -15,10 +15,12 @@ import (
 	"github.com/reprieve-run/reprieve/triggers"
 )
 
-// Executor has actions executed; the plugin host is one.
+// Executor has actions executed; the plugin host is one. Both methods may take as long as a plugin
+// takes to start; they are called beside the passes only.
 type Executor interface {
+	// Spec says what an action may do, as its plugin is now; it is asked for each batch.
+	Spec(ctx context.Context, action string) (plugins.Spec, error)
 	Execute(ctx context.Context, action string, b plugins.Batch) ([]plugins.Outcome, error)
-	Catalogue(ctx context.Context) (map[string]plugins.Spec, error)
 }
 
 // Options are what an Engine needs.
@@ -48,6 +50,7 @@ type Engine struct {
 	turns    pace          // how many turns a commit takes
 	starts   pace
 	purges   pace
+	swept    *crm.Deadline // how far the sweep under way has come
 }
 
 // maxBusy is how many batches of one action may be inside its plugin at once: while one is being
@@ -111,11 +114,11 @@ func (e *Engine) idle(ctx context.Context) (time.Duration, error) {
 	var wait crm.Nanos = 30 * crm.Second
 	err := e.store.View(ctx, func(tx *store.Tx) error {
 		now := tx.Now()
-		next, err := tx.NextTimer()
+		next, err := tx.NextTimer(now) // what is overdue is inside a plugin, or was looked at just now
 		if err != nil {
 			return err
 		}
-		if next > now {
+		if next != 0 {
 			wait = min(wait, next-now)
 		}
 		for _, at := range e.nextFires(now) {
@@ -145,7 +148,8 @@ func (e *Engine) Settle(ctx context.Context) error {
 }
 
 // Pass does once what is to be done now: dispatch, schedules, due runs, the sweep. It reports whether
-// there was anything. Each part goes on although another failed.
+// there was anything. Each part goes on although another failed, and none takes more than a few
+// chunks of work, so that a flood of one kind does not keep the others waiting.
 func (e *Engine) Pass(ctx context.Context) (worked bool, err error) {
 	if err := e.refresh(ctx); err != nil {
 		return false, err
@@ -169,6 +173,9 @@ type pace struct {
 }
 
 const hold = 20 * time.Millisecond
+
+// maxChunks is how many chunks of work a part of a pass takes on.
+const maxChunks = 10
 
 // size gives how many items the next chunk takes.
 func (p *pace) size() int {

@@ -3,6 +3,7 @@ package runtime
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -59,7 +60,7 @@ func TestTagWaitDelete(t *testing.T) {
 	r.expect("after 14 days", r.state(lower), crm.Deleted)
 	r.expect("its run", r.runs(lower), []string{"cleanup completed remove"})
 	r.expect("its journal", r.journal(lower), []string{"cool_off done", "recheck done", "remove done"})
-	r.expect("who took the tag off", r.runs(changed), []string{"cleanup exited done no longer unsubscribed"})
+	r.expect("who took the tag off", r.runs(changed), []string{"cleanup skipped done no longer unsubscribed"})
 }
 
 func TestRestoreStartsNothing(t *testing.T) {
@@ -142,7 +143,7 @@ func TestSingleHoldsItsKeyUntilOverOrSuspended(t *testing.T) {
 	tag()
 	r.expect("a suspended run holds no key", r.runs(k), []string{"cleanup suspended cool_off", "cleanup waiting cool_off"})
 	r.pass(day(20))
-	r.expect("the suspended one never wakes", r.runs(k), []string{"cleanup exited done no longer unsubscribed", "cleanup suspended cool_off"})
+	r.expect("the suspended one never wakes", r.runs(k), []string{"cleanup skipped done no longer unsubscribed", "cleanup suspended cool_off"})
 }
 
 func TestChainOfWorkflowsEnds(t *testing.T) {
@@ -209,8 +210,8 @@ func TestDecisionIsMadeAgain(t *testing.T) {
 	r.settle()
 	r.pass(day(14))
 	r.expect("state", r.state(k), crm.Live)
-	r.expect("run", r.runs(k), []string{"cleanup exited done no longer unsubscribed"})
-	r.expect("journal", r.journal(k), []string{"cool_off done", "done done", "recheck done"})
+	r.expect("run", r.runs(k), []string{"cleanup skipped done no longer unsubscribed"})
+	r.expect("journal", r.journal(k), []string{"cool_off done", "recheck done", "done done"})
 }
 
 // An unrelated change while the plugin works keeps the outcome: the plugin is not called again.
@@ -447,4 +448,164 @@ func TestNoCallForAContactDeletedMeanwhile(t *testing.T) {
 	r.settle()
 	r.expect("calls", calls, 0)
 	r.expect("journal", r.journal(k), []string{})
+}
+
+// An answer stands although a fact changes while it is given: another try stays another try, at its
+// time and counted.
+func TestRetryStandsWhenFactsMove(t *testing.T) {
+	t.Parallel()
+	for _, external := range []bool{false, true} {
+		r := newRig(t, storetest.MemoryOptions{Seed: 18})
+		k := r.person()
+		calls := 0
+		r.acts.add(plugins.Spec{Action: "mail", External: external, Reads: []string{"tags"}}, func(context.Context, plugins.Item) plugins.Outcome {
+			if calls++; calls > 2 {
+				return plugins.Outcome{Status: plugins.Done}
+			}
+			if err := r.try(crm.AddTag{Contact: k, Tag: fmt.Sprint("other", calls)}); err != nil {
+				t.Error(err)
+			}
+			return plugins.Outcome{Status: plugins.Retry, After: crm.Hour}
+		})
+		r.workflow("w", replaced(atOnce, "mail"))
+		r.apply(crm.AddTag{Contact: k, Tag: "go"})
+		r.settle()
+		r.expect("calls at once", calls, 1)
+		r.pass(time.Hour)
+		r.expect("calls an hour later", calls, 2)
+		r.pass(time.Hour)
+		r.expect("run", r.runs(k), []string{"w completed act"})
+	}
+}
+
+// What an external call did stays in the journal, also when the decision to call is taken back.
+func TestExternalResultIsKept(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, storetest.MemoryOptions{Seed: 19})
+	k := r.person()
+	r.acts.add(plugins.Spec{Action: "mail", External: true}, func(context.Context, plugins.Item) plugins.Outcome {
+		if err := r.try(crm.RemoveTag{Contact: k, Tag: "Unsubscribed"}); err != nil {
+			t.Error(err)
+		}
+		return plugins.Outcome{Status: plugins.Done, Effects: []plugins.Effect{{Kind: plugins.EffectAddTag, Tag: "mailed"}}}
+	})
+	r.workflow("cleanup", strings.ReplaceAll(cleanup, "contact.delete", "mail"))
+	r.apply(crm.AddTag{Contact: k, Tag: "Unsubscribed"})
+	r.settle()
+	r.pass(day(14))
+	r.expect("run", r.runs(k), []string{"cleanup skipped done no longer unsubscribed"})
+	r.expect("journal", r.journal(k), []string{"remove done", "cool_off done", "recheck done", "done done"})
+	r.view(func(tx *store.Tx) error {
+		c, _, err := tx.Contact(k, crm.OnlyLive)
+		if err == nil && c.HasTag("mailed") {
+			t.Error("an effect of a decision that was taken back was committed")
+		}
+		return err
+	})
+}
+
+// What an action may do is asked for each batch: a plugin that was installed anew is not treated as
+// the old one.
+func TestSpecIsNotRemembered(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, storetest.MemoryOptions{Seed: 20})
+	calls := 0
+	act := func(context.Context, plugins.Item) plugins.Outcome {
+		calls++
+		return plugins.Outcome{Status: plugins.Done}
+	}
+	r.acts.add(plugins.Spec{Action: "mail"}, act)
+	r.workflow("w", replaced(atOnce, "mail"))
+	r.apply(crm.AddTag{Contact: r.person(), Tag: "go"})
+	r.settle()
+	r.acts.add(plugins.Spec{Action: "mail", External: true}, act)
+	r.acts.fail["mail"] = errors.New("it died")
+	k := r.person()
+	r.apply(crm.AddTag{Contact: k, Tag: "go"})
+	for range 5 {
+		r.pass(time.Hour)
+	}
+	r.expect("journal", r.journal(k), []string{"act unknown unknown"})
+	r.expect("keys", len(r.acts.keys), 2)
+}
+
+// A wait is not late because an earlier run is still inside its plugin.
+func TestIdleLooksPastTheOverdue(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, storetest.MemoryOptions{Seed: 28})
+	free := make(chan struct{})
+	r.acts.add(plugins.Spec{Action: "hang"}, func(context.Context, plugins.Item) plugins.Outcome {
+		<-free
+		return plugins.Outcome{Status: plugins.Done}
+	})
+	r.workflow("stuck", replaced(atOnce, "hang"))
+	r.workflow("fine", "triggers: [{id: t, event: contact.tag_added, if: event.tag == \"fine\"}]\nsteps: [{id: w, wait: 2s}]\n")
+	r.apply(crm.AddTag{Contact: r.person(), Tag: "go"})
+	r.apply(crm.AddTag{Contact: r.person(), Tag: "fine"})
+	for range 3 {
+		_, err := r.engine.Pass(r.ctx)
+		r.must(err)
+	}
+	pause, err := r.engine.idle(r.ctx)
+	r.must(err)
+	if pause > 2*time.Second {
+		t.Errorf("it would sleep %s", pause)
+	}
+	close(free)
+	r.settle()
+}
+
+// A flood of events does not keep the other parts of a pass waiting.
+func TestFloodOfEvents(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, storetest.MemoryOptions{Seed: 29})
+	r.workflow("w", replaced(atOnce, "contact.delete"))
+	k := r.person()
+	for range maxChunks + 2 {
+		r.update(func(tx *store.Tx) error {
+			for i := range 500 {
+				if _, err := tx.Apply(r.by, crm.Cause{Kind: crm.ByImport}, crm.SetField{Contact: k, Name: "n", Value: crm.Number(float64(i))}); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	_, err := r.engine.Pass(r.ctx)
+	r.must(err)
+	r.view(func(tx *store.Tx) error {
+		n, err := r.engine.Backlog(tx)
+		if err == nil && n == 0 {
+			t.Error("one pass read the whole log")
+		}
+		return err
+	})
+	r.settle()
+}
+
+// A fire whose workflow is gone leaves nothing behind.
+func TestAbandonedFire(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, storetest.MemoryOptions{Seed: 30})
+	const night = "triggers: [{id: NAME, cron: \"0 2 * * *\", over: contacts, where: '\"x\" in contact.tags'}]\nsteps: [{id: rest, wait: 5d}]\n"
+	r.workflow("w", strings.ReplaceAll(night, "NAME", "one"))
+	r.settle()
+	for range 40 {
+		r.person("x")
+	}
+	r.clock.Advance(day(1))
+	s, _, err := r.engine.beginFire(r.ctx, r.engine.defs.crons[0])
+	r.must(err)
+	_, err = r.engine.freeze(r.ctx, r.engine.defs.crons[0], s)
+	r.must(err)
+	r.workflow("w", strings.ReplaceAll(night, "NAME", "other"))
+	r.restart()
+	r.settle()
+	r.view(func(tx *store.Tx) error {
+		items, err := tx.Frozen(s.Op, crm.Key{}, 10)
+		if err == nil && len(items) > 0 {
+			t.Errorf("%d items are left", len(items))
+		}
+		return err
+	})
 }

@@ -174,7 +174,11 @@ func (r *rig) runs(k crm.Key) []string {
 		}
 		runs, err := tx.RunsOf(k)
 		for _, run := range runs {
-			out = append(out, strings.TrimSpace(fmt.Sprintf("%s %s %s %s", run.Workflow, run.StatusFor(life), run.Step, run.Reason)))
+			reason := run.Reason
+			if steps, err := tx.Steps(run.ID); err == nil && len(steps) > 0 && run.Status == crm.RunExited {
+				reason = steps[len(steps)-1].Message
+			}
+			out = append(out, strings.TrimSpace(fmt.Sprintf("%s %s %s %s", run.Workflow, run.StatusFor(life), run.Step, reason)))
 		}
 		slices.Sort(out)
 		return err
@@ -247,14 +251,14 @@ func (f *fakeActions) add(s plugins.Spec, act func(context.Context, plugins.Item
 	f.specs[s.Action], f.act[s.Action] = s, act
 }
 
-func (f *fakeActions) Catalogue(context.Context) (map[string]plugins.Spec, error) {
+func (f *fakeActions) Spec(_ context.Context, action string) (plugins.Spec, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	specs := map[string]plugins.Spec{}
-	for k, v := range f.specs {
-		specs[k] = v
+	s, ok := f.specs[action]
+	if !ok {
+		return s, crm.Errorf("execute an action", crm.CodeNotFound, "no plugin provides %q", action)
 	}
-	return specs, nil
+	return s, s.Broken
 }
 
 func (f *fakeActions) Execute(ctx context.Context, action string, b plugins.Batch) ([]plugins.Outcome, error) {

@@ -3,6 +3,7 @@ package runtime
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/reprieve-run/reprieve/crm"
 	"github.com/reprieve-run/reprieve/store"
@@ -16,6 +17,11 @@ func (e *Engine) fire(ctx context.Context) (worked bool, err error) {
 	crons := e.defs.crons
 	e.defs.mu.Unlock()
 	var errs []error
+	if did, err := e.dropAbandoned(ctx, crons); err != nil {
+		errs = append(errs, err)
+	} else {
+		worked = did
+	}
 	for _, a := range crons {
 		did, err := e.fireOne(ctx, a)
 		worked = worked || did
@@ -72,7 +78,7 @@ func (e *Engine) beginFire(ctx context.Context, a armed) (*store.Schedule, bool,
 				return nil, nil, err
 			}
 			n.LastFire, n.Firing, n.Op, n.Revision = fires[0], fires[0], op, a.def.Revision
-			n.Frozen, n.Done = false, 0
+			n.Frozen = false
 		}
 		return old, &n, nil
 	}
@@ -131,7 +137,7 @@ func (e *Engine) freeze(ctx context.Context, a armed, s *store.Schedule) (*store
 // startSelected starts the runs of a frozen selection, chunk by chunk. Each contact is looked at
 // again: what was selected must still hold, and a restored one needs a fact that changed since.
 func (e *Engine) startSelected(ctx context.Context, a armed, s *store.Schedule) error {
-	for {
+	for range maxChunks {
 		var items []store.FrozenItem
 		var d decided
 		err := e.store.View(ctx, func(tx *store.Tx) error {
@@ -169,6 +175,7 @@ func (e *Engine) startSelected(ctx context.Context, a armed, s *store.Schedule) 
 		}
 		e.starts.took(len(items), e.clock.Now().Sub(began))
 	}
+	return nil // the next pass goes on
 }
 
 // selected offers a contact of a frozen selection.
@@ -193,21 +200,53 @@ func (o *offer) selected(it store.FrozenItem, a armed, fired crm.Nanos) error {
 	return o.entitled(sel, a, nil, names)
 }
 
-// endFire closes a fire.
-func (e *Engine) endFire(ctx context.Context, s *store.Schedule) error {
-	next := *s
-	next.Firing, next.Op, next.Frozen, next.Revision = 0, crm.OperationID{}, false, ""
-	return e.store.Update(ctx, func(tx *store.Tx) error {
-		for {
-			items, err := tx.Frozen(s.Op, crm.Key{}, 1000)
-			if err != nil || len(items) == 0 {
-				return errors.Join(err, tx.PutSchedule(s, &next))
-			}
-			if err := tx.DropFrozen(s.Op, items); err != nil {
+// dropAbandoned closes the fires of schedules that no active workflow has any more.
+func (e *Engine) dropAbandoned(ctx context.Context, crons []armed) (worked bool, err error) {
+	var firing []store.Schedule
+	err = e.store.View(ctx, func(tx *store.Tx) error {
+		firing = nil
+		accounts, err := tx.Accounts()
+		if err != nil {
+			return err
+		}
+		for _, acc := range accounts {
+			all, err := tx.Schedules(acc.ID)
+			if err != nil {
 				return err
 			}
+			for _, s := range all {
+				if s.Firing != 0 && !slices.ContainsFunc(crons, func(a armed) bool { return a.account == s.Account && a.name() == s.Name }) {
+					firing = append(firing, s)
+				}
+			}
 		}
+		return nil
 	})
+	for i := range firing {
+		worked = true
+		err = errors.Join(err, e.endFire(ctx, &firing[i]))
+	}
+	return worked, err
+}
+
+// endFire closes a fire: what is left of its frozen selection is dropped, a chunk at a time.
+func (e *Engine) endFire(ctx context.Context, s *store.Schedule) error {
+	for left := true; left; {
+		err := e.store.Update(ctx, func(tx *store.Tx) error {
+			items, err := tx.Frozen(s.Op, crm.Key{}, e.starts.size())
+			left = len(items) > 0
+			if err != nil || !left {
+				return err
+			}
+			return tx.DropFrozen(s.Op, items)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	next := *s
+	next.Firing, next.Op, next.Frozen, next.Revision = 0, crm.OperationID{}, false, ""
+	return e.store.Update(ctx, func(tx *store.Tx) error { return tx.PutSchedule(s, &next) })
 }
 
 // nextFires gives the next instants of all schedules and of the sweep.

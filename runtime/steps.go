@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/reprieve-run/reprieve/crm"
 	"github.com/reprieve-run/reprieve/plugins"
@@ -19,10 +20,13 @@ import (
 type pending struct {
 	was  crm.Run
 	def  *workflow.Workflow
+	env  triggers.Env // the snapshot that the turn was decided on
 	turn Turn
 	seen store.Seen
-	env  triggers.Env // the snapshot that the turn was decided on
-	spec plugins.Spec // with turn.Call
+
+	call    *Call            // the action that the turn came to; kept when turn goes on with its outcome
+	spec    plugins.Spec     // of the call's action
+	outcome *plugins.Outcome // of the call; what a plugin has answered is never asked again
 }
 
 // maxClaim is how many timers a page looks at, and maxBatch how many go to a plugin at once.
@@ -155,13 +159,10 @@ func (e *Engine) decide(ctx context.Context, due []crm.Run) ([]*pending, error) 
 	if err != nil {
 		return nil, err
 	}
-	out := ps[:0]
 	for _, p := range ps {
-		if e.advance(ctx, p) {
-			out = append(out, p)
-		}
+		p.decide()
 	}
-	return out, nil
+	return ps, nil
 }
 
 // snapshot reads what the run's decisions may read.
@@ -202,36 +203,36 @@ func (e *Engine) snapshot(tx *store.Tx, p *pending, lists map[crm.AccountID]map[
 	return nil
 }
 
-// advance decides the turn of a run on its snapshot; false when it has to wait for a plugin to be
-// installed.
-func (e *Engine) advance(ctx context.Context, p *pending) bool {
+// decide advances the run on its snapshot.
+func (p *pending) decide() {
 	p.turn = Advance(p.def, p.was, Input{Env: p.env}, p.env.Now)
-	if p.turn.Call != nil {
-		spec, err := e.spec(ctx, p.turn.Call.Action)
-		if crm.CodeOf(err) == crm.CodeNotFound { // not the step's fault, and no attempt at it: it waits
-			r := p.was
-			r.Due, r.Reason = p.env.Now+crm.Minute, "waits for a plugin that provides "+p.turn.Call.Action
-			p.turn, p.seen = Turn{Run: r}, store.Seen{}
-			return true
-		}
-		if err != nil {
-			e.outcome(p, plugins.Outcome{Status: plugins.Retry, Code: crm.CodeOf(err), Message: err.Error(), After: crm.Minute})
-			return true
-		}
-		p.spec = spec
-		p.turn.Reads = append(p.turn.Reads, spec.Facts()...)
-	}
-	p.seen = store.See(p.env.Contact, p.turn.Reads)
-	return true
+	p.call = p.turn.Call
+	p.see(p.turn.Reads)
 }
 
-// outcome goes on with the turn after its action.
-func (e *Engine) outcome(p *pending, o plugins.Outcome) {
+// see notes what the turn's decisions and its action read.
+func (p *pending) see(reads []crm.Fact) {
+	if p.call != nil {
+		reads = append(slices.Clip(reads), p.spec.Facts()...)
+	}
+	p.turn.Reads = reads
+	p.seen = store.See(p.env.Contact, reads)
+}
+
+// goOn takes the turn on with the outcome of its call.
+func (p *pending) goOn(o plugins.Outcome) {
 	before := p.turn
+	p.outcome = &o
 	p.turn = Advance(p.def, before.Run, Input{Env: p.env, Outcome: &o, Plugin: p.spec.Plugin + "@" + p.spec.Version}, p.env.Now)
 	p.turn.Steps = append(before.Steps, p.turn.Steps...)
-	p.turn.Reads = before.Reads
-	p.seen = store.See(p.env.Contact, p.turn.Reads)
+	p.see(before.Reads)
+}
+
+// postpone has the run come back to where it stands, without an attempt at its step.
+func (p *pending) postpone(d crm.Nanos, reason string) {
+	r := p.was
+	r.Due, r.Reason = p.env.Now+d, reason
+	p.turn, p.seen = Turn{Run: r}, store.Seen{}
 }
 
 // launch has a batch executed and committed beside the pass; false when its action has enough
@@ -267,35 +268,55 @@ func (e *Engine) launch(ctx context.Context, batch []*pending) bool {
 	return true
 }
 
-// work executes a batch and commits what came of it. A call to the outside world is written down as
-// an intent first; one whose intent stands there already, and which is not idempotent, is not made
-// again: its outcome is unknown and shown as such.
+// work executes a batch and commits what came of it. It runs beside the passes, so that a plugin that
+// is slow to start or to answer costs its own step only.
 func (e *Engine) work(ctx context.Context, batch []*pending) error {
-	spec, action := batch[0].spec, batch[0].turn.Call.Action
+	action := batch[0].turn.Call.Action
+	spec, err := e.actions.Spec(ctx, action)
+	switch {
+	case ctx.Err() != nil:
+		return nil
+	case crm.CodeOf(err) == crm.CodeNotFound: // not the step's fault, and no attempt at it: it waits
+		for _, p := range batch {
+			p.postpone(crm.Minute, "waits for a plugin that provides "+action)
+		}
+		return e.commit(ctx, batch)
+	case err != nil:
+		for _, p := range batch {
+			p.goOn(plugins.Outcome{Status: plugins.Retry, Code: crm.CodeOf(err), Message: err.Error()})
+		}
+		return e.commit(ctx, batch)
+	}
+	for _, p := range batch {
+		p.spec = spec
+		p.see(p.turn.Reads)
+	}
 	if spec.External {
-		var unknown []*pending
-		var err error
-		if batch, unknown, err = e.intend(ctx, batch); err != nil {
-			return err
-		}
-		for _, p := range unknown {
-			e.outcome(p, plugins.Outcome{Status: plugins.NoOutcome, Message: "the call was made before a stop and its outcome is not known"})
-		}
-		if err := e.commit(ctx, unknown); err != nil || len(batch) == 0 { // none is left when all went stale
+		if batch, err = e.intend(ctx, batch); err != nil || len(batch) == 0 {
 			return err
 		}
 	}
+	e.execute(ctx, spec, batch)
+	if ctx.Err() != nil {
+		return nil // stopping: the same keys again after the start
+	}
+	return e.commit(ctx, batch)
+}
+
+// execute has the plugin decide the batch and takes each turn on with its outcome. An item without an
+// outcome may have been executed: it is tried again with the same key if that can do no harm.
+func (e *Engine) execute(ctx context.Context, spec plugins.Spec, batch []*pending) {
 	b := plugins.Batch{Now: batch[0].env.Now, Items: make([]plugins.Item, len(batch))}
 	for i, p := range batch {
 		b.Items[i] = plugins.Item{
-			Key: idempotencyKey(p.was.ID, p.turn.Call.Step), Attempt: p.turn.Run.Attempt, Params: p.turn.Call.Params,
-			Run:     plugins.RunInfo{ID: p.was.ID.String(), Workflow: p.was.Workflow, Step: p.turn.Call.Step, StartedAt: p.was.StartedAt},
+			Key: idempotencyKey(p.was.ID, p.call.Step), Attempt: p.turn.Run.Attempt, Params: p.call.Params,
+			Run:     plugins.RunInfo{ID: p.was.ID.String(), Workflow: p.was.Workflow, Step: p.call.Step, StartedAt: p.was.StartedAt},
 			Targets: []plugins.Target{{Contact: p.env.Contact, Life: p.env.Life, Tombstone: p.env.Tombstone, ReadsRev: p.seen.Rev}},
 		}
 	}
-	outcomes, err := e.actions.Execute(ctx, action, b)
+	outcomes, err := e.actions.Execute(ctx, spec.Action, b)
 	if ctx.Err() != nil {
-		return nil // stopping: the same keys again after the start
+		return
 	}
 	for i, p := range batch {
 		o := plugins.Outcome{}
@@ -308,9 +329,8 @@ func (e *Engine) work(ctx context.Context, batch []*pending) error {
 		case o.Code == plugins.CodeNotSent && err != nil: // the journal is to say why
 			o.Code, o.Message = crm.CodeOf(err), message(err)
 		}
-		e.outcome(p, o)
+		p.goOn(o)
 	}
-	return e.commit(ctx, batch)
 }
 
 func message(err error) string {
@@ -326,16 +346,18 @@ func idempotencyKey(run crm.RunID, step string) string {
 	return hex.EncodeToString(sum[:16])
 }
 
-// intend writes the intents of a batch of external calls, and sorts out those that were made before
-// and must not be made again.
-func (e *Engine) intend(ctx context.Context, batch []*pending) (fresh, unknown []*pending, err error) {
+// intend writes down that external calls are about to be made, and gives those that may be: not one
+// whose contact was deleted since, and not one that stands there already and is not idempotent. That
+// one was made before a stop, or not; its outcome is unknown and shown as such.
+func (e *Engine) intend(ctx context.Context, batch []*pending) (fresh []*pending, err error) {
+	var unknown []*pending
 	err = e.store.Update(ctx, func(tx *store.Tx) error {
 		fresh, unknown = nil, nil
 		for _, p := range batch {
-			first, err := tx.Intend(p.was, crm.StepRecord{Run: p.was.ID, Account: p.was.Account, Contact: p.was.Contact, Path: p.turn.Call.Step,
-				Action: p.turn.Call.Action, Attempt: p.turn.Run.Attempt, At: tx.Now()})
+			first, err := tx.Intend(p.was, crm.StepRecord{Run: p.was.ID, Account: p.was.Account, Contact: p.was.Contact, Path: p.call.Step,
+				Action: p.call.Action, Attempt: p.turn.Run.Attempt, At: tx.Now()})
 			switch {
-			case errors.Is(err, store.ErrStale): // deleted or restored since the snapshot: no call
+			case errors.Is(err, store.ErrStale):
 			case err != nil:
 				return err
 			case first || p.spec.Idempotent:
@@ -346,7 +368,13 @@ func (e *Engine) intend(ctx context.Context, batch []*pending) (fresh, unknown [
 		}
 		return nil
 	})
-	return fresh, unknown, err
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range unknown {
+		p.goOn(plugins.Outcome{Message: "the call was made before a stop and its outcome is not known"})
+	}
+	return fresh, e.commit(ctx, unknown)
 }
 
 // commit commits turns in chunks that hold the writer briefly, and settles with each that was not
@@ -441,30 +469,34 @@ func (e *Engine) settle(ctx context.Context, p *pending) error {
 	}
 }
 
-// again decides a turn anew on a fresh snapshot. If it comes to the same action, the outcome that is
-// there stands: a plugin is not called twice for one step. If not, the outcome is dropped with the
-// decision that led to it.
+// again decides a turn anew on a fresh snapshot. If it comes to the same step, the outcome that is
+// there stands: a plugin is not called twice for one step. If not, the outcome's effects are dropped
+// with the decision that led to it; what an external call did cannot be dropped and stays in the
+// journal.
 func (e *Engine) again(ctx context.Context, p *pending) error {
-	had, steps := p.turn, p.turn.Steps
 	if err := e.store.View(ctx, func(tx *store.Tx) error {
 		return e.snapshot(tx, p, map[crm.AccountID]map[crm.ItemID]string{})
 	}); err != nil {
 		return err
 	}
-	if !e.advance(ctx, p) || p.turn.Call == nil {
+	had, answered := p.call, p.outcome
+	p.outcome = nil
+	p.decide()
+	switch {
+	case answered != nil && p.call != nil && p.call.Step == had.Step:
+		p.goOn(*answered)
 		return nil
+	case answered != nil && p.spec.External:
+		o := *answered
+		o.Effects = nil
+		called := p.was
+		called.Step, called.Status = had.Step, crm.RunActive
+		done := Advance(p.def, called, Input{Env: p.env, Outcome: &o, Plugin: p.spec.Plugin + "@" + p.spec.Version}, p.env.Now)
+		p.turn.Steps = append(done.Steps, p.turn.Steps...)
 	}
-	for _, s := range steps {
-		if s.Action != "" && s.Path == p.turn.Call.Step {
-			call := p.turn
-			p.turn = had
-			p.turn.Steps = append(call.Steps, s)
-			p.turn.Reads = call.Reads
-			p.seen = store.See(p.env.Contact, call.Reads)
-			return nil
-		}
+	if p.call != nil { // another action now: the next pass calls it
+		p.turn.Run.Due, p.turn.Call, p.call = p.env.Now, nil, nil
 	}
-	p.turn.Run.Due, p.turn.Call = p.env.Now, nil // another action now: the next pass calls it
 	return nil
 }
 

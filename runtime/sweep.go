@@ -3,6 +3,7 @@ package runtime
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/reprieve-run/reprieve/crm"
 	"github.com/reprieve-run/reprieve/store"
@@ -45,9 +46,9 @@ func (e *Engine) sweepDue(ctx context.Context) (bool, error) {
 	if err != nil || !due {
 		return false, err
 	}
-	report, err := e.Sweep(ctx)
-	if err != nil {
-		return false, err
+	report, more, err := e.sweepSome(ctx, &e.swept, maxChunks)
+	if err != nil || more {
+		return more || report.Purged > 0, err
 	}
 	next := store.Schedule{Name: sweepName, LastFire: now}
 	err = e.store.Update(ctx, func(tx *store.Tx) error { return tx.PutSchedule(old, &next) })
@@ -57,40 +58,72 @@ func (e *Engine) sweepDue(ctx context.Context) (bool, error) {
 	return report.Purged > 0, err
 }
 
-// Sweep purges what is past its deadline, in chunks that hold the writer briefly. It refuses to run
+// Sweep purges all that is past its deadline, in chunks that hold the writer briefly. It refuses to run
 // while the clock is behind the store's high-water mark.
 func (e *Engine) Sweep(ctx context.Context) (SweepReport, error) {
-	var report SweepReport
 	var after *crm.Deadline
-	for {
+	report, _, err := e.sweepSome(ctx, &after, 0)
+	return report, err
+}
+
+// sweepSome purges up to so many chunks (0: all) behind a deadline, which it moves; at the end it sets
+// it back and reports that there is no more.
+func (e *Engine) sweepSome(ctx context.Context, after **crm.Deadline, chunks int) (report SweepReport, more bool, err error) {
+	for n := 0; chunks == 0 || n < chunks; n++ {
 		var chunk []crm.Deadline
 		err := e.store.View(ctx, func(tx *store.Tx) (err error) {
 			if behind, holds := tx.ClockBehind(); holds {
-				return crm.Errorf("sweep", crm.CodeHeldClock, "the clock is %s behind an instant that the store has seen", behind.Time().Sub(crm.Nanos(0).Time())).
+				return crm.Errorf("sweep", crm.CodeHeldClock, "the clock is %s behind an instant that the store has seen", time.Duration(behind)).
 					WithHint("set the clock right; the sweep goes on by itself")
 			}
 			report.At = tx.Now()
-			chunk, err = tx.Expired(report.At, after, e.purges.size())
+			chunk, err = tx.Expired(report.At, *after, e.purges.size())
 			return err
 		})
-		if err != nil || len(chunk) == 0 {
-			return report, err
+		if err == nil && len(chunk) > 0 && *after != nil && chunk[len(chunk)-1] == **after {
+			err = crm.Errorf("sweep", crm.CodeCorrupt, "the deadlines are out of order").WithHint("reprieve store check")
 		}
-		if after != nil && chunk[len(chunk)-1] == *after {
-			return report, crm.Errorf("sweep", crm.CodeCorrupt, "the deadlines are out of order").WithHint("reprieve store check")
+		if err != nil || len(chunk) == 0 {
+			*after = nil
+			return report, false, err
 		}
 		began := e.clock.Now()
 		done, err := e.purgeChunk(ctx, chunk)
+		if crm.CodeOf(err) == crm.CodeCorrupt && len(chunk) > 1 {
+			done, err = e.purgeSingly(ctx, chunk)
+		}
 		if err != nil {
-			return report, err
+			*after = nil
+			return report, false, err
 		}
 		e.purges.took(len(chunk), e.clock.Now().Sub(began))
 		report.Due += len(chunk)
 		report.Purged += done.Purged
 		report.Held += done.Held
 		report.Failed += done.Failed
-		after = &chunk[len(chunk)-1]
+		*after = &chunk[len(chunk)-1]
 	}
+	return report, true, nil
+}
+
+// purgeSingly goes round a damaged row: one contact that cannot be read must not keep all others from
+// their purge.
+func (e *Engine) purgeSingly(ctx context.Context, chunk []crm.Deadline) (SweepReport, error) {
+	var report SweepReport
+	for i, d := range chunk {
+		done, err := e.purgeChunk(ctx, chunk[i:i+1])
+		switch {
+		case crm.CodeOf(err) == crm.CodeCorrupt:
+			report.Failed++
+			e.log.Error().Str("contact", d.Contact.String()).Err(err).Msg("the sweep cannot purge a contact; reprieve store check says more")
+		case err != nil:
+			return report, err
+		}
+		report.Purged += done.Purged
+		report.Held += done.Held
+		report.Failed += done.Failed
+	}
+	return report, nil
 }
 
 func (e *Engine) purgeChunk(ctx context.Context, chunk []crm.Deadline) (SweepReport, error) {
@@ -100,15 +133,14 @@ func (e *Engine) purgeChunk(ctx context.Context, chunk []crm.Deadline) (SweepRep
 		report = SweepReport{}
 		for _, d := range chunk {
 			_, err := tx.Apply(sweeper, why, crm.Purge{Contact: crm.Key{Account: d.Account, Contact: d.Contact}, Reason: "retention"})
-			var refused *crm.Error
 			switch {
 			case err == nil:
 				report.Purged++
 			case crm.CodeOf(err) == crm.CodeHeld:
 				report.Held++
-			case errors.As(err, &refused):
+			case crm.IsRefusal(err): // restored, or purged by another sweep, since it was read
 				report.Failed++
-				e.log.Warn().Str("contact", d.Contact.String()).Str("code", refused.Code).Msg("the sweep left a contact")
+				e.log.Warn().Str("contact", d.Contact.String()).Str("code", crm.CodeOf(err)).Msg("the sweep left a contact")
 			default:
 				return err
 			}

@@ -143,7 +143,7 @@ func (in *intake) object(kind crm.ItemKind, name string) (crm.ItemID, error) {
 		return id, err
 	}
 	in.named[kind][crm.Fold(name)] = id
-	return id, in.tx.PutObject(crm.Object{Account: in.acc, Kind: kind, ID: id, Name: name})
+	return id, in.tx.PutObject(in.by, in.why, crm.Object{Account: in.acc, Kind: kind, ID: id, Name: name})
 }
 
 func (in *intake) contact(row *intakeContact) error {
@@ -219,7 +219,14 @@ func (in *intake) item(row *intakeItem) error {
 	}
 	o := row.Object
 	o.Account, o.Kind, o.ID = in.acc, row.Kind, id
-	if err := in.tx.PutObject(o); err != nil {
+	old, err := in.tx.Object(o.Key())
+	if err != nil {
+		return err
+	}
+	if old != nil {
+		return crm.Errorf("import a record", crm.CodeConflict, "the %s %s exists", o.Kind, o.ID)
+	}
+	if err := in.tx.PutObject(in.by, in.why, o); err != nil {
 		return err
 	}
 	for i, k := range keys {

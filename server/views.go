@@ -110,6 +110,15 @@ func runView(tx *store.Tx, r *crm.Run) (RunView, error) {
 			v.Reason = crm.ReasonRestored
 		}
 	}
+	if err != nil || v.Reason != "" || !v.Status.Finished() {
+		return v, err
+	}
+	steps, err := tx.Steps(r.ID) // what an exit step gave as its reason is in the sealed journal
+	for _, s := range steps {
+		if s.Path == r.Step && s.Action == "" {
+			v.Reason = s.Message
+		}
+	}
 	return v, err
 }
 

@@ -47,9 +47,9 @@ func (tx *Tx) DueRuns(from crm.TimerKey, now crm.Nanos, n int) (runs []crm.Run, 
 // FirstTimer is a key before every timer.
 var FirstTimer = crm.TimerKey{Due: -1 << 63}
 
-// NextTimer gives the instant of the earliest timer, 0 if there is none.
-func (tx *Tx) NextTimer() (crm.Nanos, error) {
-	first, err := tx.row.Timers().Range(tx.ctx, crm.TimerKey{Due: -1 << 63}, crm.TimerKey{Due: 1<<63 - 1}, 1)
+// NextTimer gives the instant of the earliest timer after now, 0 if there is none.
+func (tx *Tx) NextTimer(now crm.Nanos) (crm.Nanos, error) {
+	first, err := tx.row.Timers().Range(tx.ctx, crm.TimerKey{Due: now + 1}, crm.TimerKey{Due: 1<<63 - 1}, 1)
 	if err != nil || len(first) == 0 {
 		return 0, err
 	}
@@ -126,6 +126,11 @@ func (tx *Tx) NextDeadline() (crm.Nanos, error) {
 // Schedule gives what is remembered of a cron trigger, nil if nothing is.
 func (tx *Tx) Schedule(acc crm.AccountID, name string) (*Schedule, error) {
 	return one(tx.ctx, tx.row.Schedules(), row.NameKey{Account: acc, Name: name})
+}
+
+// Schedules lists what is remembered of an account's cron triggers.
+func (tx *Tx) Schedules(acc crm.AccountID) ([]Schedule, error) {
+	return tx.row.Schedules().Range(tx.ctx, row.NameKey{Account: acc}, row.NameKey{Account: acc, Name: "\xff"}, 0)
 }
 
 // PutSchedule replaces what is remembered of a cron trigger; old is what the caller read, and if it

@@ -1,30 +1,41 @@
 package store
 
 import (
+	"cmp"
+	"slices"
+
 	"github.com/reprieve-run/reprieve/crm"
 	"github.com/reprieve-run/reprieve/store/internal/row"
 )
 
 // CommitStep journals a step once: false means that the journal already has it as finished, and the
-// record is dropped. An intent may be followed by its result. The output is sealed.
+// record is dropped. An intent may be followed by its result. Output and message are sealed: both may
+// be a plugin's words about the contact.
 func (tx *Tx) CommitStep(r crm.StepRecord) (first bool, err error) {
 	old, err := one(tx.ctx, tx.row.Steps(), r.Key())
 	if err != nil || old != nil && old.Status != StepIntent && old.Status != StepSuperseded {
 		return false, err
 	}
-	if len(r.Output) > 0 {
+	if words := (said{r.Output, r.Message}); len(r.Output) > 0 || r.Message != "" {
+		r.Output, r.Message = nil, ""
 		c, err := tx.contacts.get(tx.ctx, crm.Key{Account: r.Account, Contact: r.Contact})
 		if err != nil {
 			return false, err
 		}
-		if c == nil {
-			r.Output = nil // purged by this very step: nobody may read it any more
-		} else if r.Output, err = tx.s.seal(c, stepSeal(r), uint64(r.Iteration), r.Output); err != nil {
-			return false, err
+		if c != nil { // if not, this very step purged it: nobody may read it any more
+			if r.Output, err = tx.s.seal(c, stepSeal(r), uint64(r.Iteration), words); err != nil {
+				return false, err
+			}
 		}
 	}
 	tx.wrote = true
 	return true, tx.row.Steps().Write(tx.ctx, []row.Change[crm.StepRecord]{{Old: old, New: &r}})
+}
+
+// said is the sealed part of a line of a journal.
+type said struct {
+	Output  []byte `cbor:"1,keyasint,omitempty"`
+	Message string `cbor:"2,keyasint,omitempty"`
 }
 
 // stepSeal binds a sealed output to its line of the journal.
@@ -80,7 +91,8 @@ func (tx *Tx) Supersede(was crm.Run, r crm.StepRecord) error {
 	return err
 }
 
-// Steps gives a run's journal in order of path, outputs opened where the contact still exists.
+// Steps gives a run's journal in the order in which it was written, outputs and messages opened where
+// the contact still exists.
 func (tx *Tx) Steps(run crm.RunID) ([]crm.StepRecord, error) {
 	recs, err := tx.row.Steps().Range(tx.ctx, crm.StepKey{Run: run}, crm.StepKey{Run: run, Iteration: 1<<32 - 1}, 0)
 	if err != nil {
@@ -97,10 +109,13 @@ func (tx *Tx) Steps(run crm.RunID) ([]crm.StepRecord, error) {
 		}
 		sealed := r.Output
 		if r.Output = nil; c != nil {
-			if err := tx.s.open(c, stepSeal(*r), uint64(r.Iteration), sealed, &r.Output); err != nil {
+			var s said
+			if err := tx.s.open(c, stepSeal(*r), uint64(r.Iteration), sealed, &s); err != nil {
 				return nil, err
 			}
+			r.Output, r.Message = s.Output, s.Message
 		}
 	}
+	slices.SortStableFunc(recs, func(a, b crm.StepRecord) int { return cmp.Compare(a.Seq, b.Seq) })
 	return recs, nil
 }

@@ -108,7 +108,7 @@ func TestS3_13_ListStatusUnlessTheListIsGone(t *testing.T) {
 		r.ok(func(tx *store.Tx) error {
 			for _, o := range []crm.Object{{Kind: crm.List, ID: club}, {Kind: crm.Company, ID: acme}, {Kind: crm.Campaign, ID: drip}, {Kind: crm.Opportunity, ID: joinDeal}} {
 				o.Account, o.Deleted = acc, crm.Mark{At: r.clock}
-				if err := tx.PutObject(o); err != nil {
+				if err := tx.PutObject(admin, byPerson, o); err != nil {
 					return err
 				}
 			}

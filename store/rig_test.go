@@ -93,7 +93,7 @@ func (r *rig) furnish() {
 			{Kind: crm.Company, ID: acme, Name: "acme"}, {Kind: crm.Opportunity, ID: soleDeal}, {Kind: crm.Opportunity, ID: joinDeal},
 		} {
 			o.Account = acc
-			if err := tx.PutObject(o); err != nil {
+			if err := tx.PutObject(admin, byPerson, o); err != nil {
 				return err
 			}
 		}

@@ -177,8 +177,9 @@ func (tx *Tx) CommitRun(a Advanced) error {
 	if life, err = tx.Life(k); err != nil || life.State == crm.Purged {
 		return err // its own purge took the run along, journal and all
 	}
-	for _, s := range a.Steps {
+	for i, s := range a.Steps {
 		s.At = tx.now // when it happened, which is now, not when it was decided
+		s.Seq = stored.Token<<16 | uint64(i)
 		if _, err := tx.CommitStep(s); err != nil {
 			tx.broken = err
 			return err

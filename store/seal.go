@@ -54,6 +54,11 @@ func (k keyring) identityHashes(acc crm.AccountID, ids []crm.NamedIdentity) [][3
 	return out
 }
 
+// RunKey hashes the value of a workflow's run.key, which may be an address: keyed, like identities.
+func (s *Store) RunKey(acc crm.AccountID, workflow, value string) (h [32]byte) {
+	return s.keys.identityHash(hmac.New(sha256.New, s.keys.identity), acc, crm.NamedIdentity{Name: "run.key of " + workflow, Value: value})
+}
+
 // contactCipher is the cipher of one contact's payloads. Its key dies with the salt, which only the
 // contact's own row holds; so a purge makes every sealed payload unreadable wherever it was copied.
 func (k keyring) contactCipher(salt [16]byte) (cipher.AEAD, error) {

@@ -160,8 +160,15 @@ func (tx *Tx) Objects(acc crm.AccountID, kind crm.ItemKind) ([]crm.Object, error
 func (tx *Tx) Object(k crm.ObjectKey) (*crm.Object, error) { return tx.objects.get(tx.ctx, k) }
 
 // PutObject makes or renames a list, a campaign, a company or an opportunity, or deletes it when its
-// mark is set. Its contacts stay: they change by Connect only.
-func (tx *Tx) PutObject(o crm.Object) error {
+// mark is set, and notes it in the log. Its contacts stay: they change by Connect only.
+func (tx *Tx) PutObject(by crm.Actor, why crm.Cause, o crm.Object) error {
+	acc, err := tx.Account(o.Account)
+	if err != nil {
+		return err
+	}
+	if err := tx.allowed("change a "+o.Kind.String(), acc, by, why, crm.VerbWrite, crm.ContactID{}); err != nil {
+		return err
+	}
 	old, err := tx.objects.get(tx.ctx, o.Key())
 	if err != nil {
 		return err
@@ -172,6 +179,8 @@ func (tx *Tx) PutObject(o crm.Object) error {
 	}
 	tx.wrote = true
 	tx.objects.put(o.Key(), &o)
+	tx.note(crm.Event{Kind: crm.ObjectChanged, Account: o.Account, At: tx.now, By: by, Why: why,
+		Data: crm.EventData{Kind: o.Kind, Item: o.ID, On: !o.Deleted.IsSet()}})
 	return nil
 }
 

@@ -82,7 +82,7 @@ func (p *program) setUp() error {
 		policy.Window = window
 		err := tx.PutAccount(crm.Account{ID: tenant, Policy: policy})
 		for _, l := range p.lists {
-			err = errors.Join(err, tx.PutObject(crm.Object{Account: tenant, Kind: crm.List, ID: l, Name: "list"}))
+			err = errors.Join(err, tx.PutObject(boss, byHand, crm.Object{Account: tenant, Kind: crm.List, ID: l, Name: "list"}))
 		}
 		for _, w := range []string{"every", "nightly", "missing", "blind"} {
 			_, werr := tx.ApplyWorkflow(boss, tenant, w, revision, "", nil, granted)

@@ -148,9 +148,8 @@ type Schedule struct {
 	Firing   crm.Nanos       `cbor:"5,keyasint,omitempty"` // the fire whose selection is being started
 	Op       crm.OperationID `cbor:"6,keyasint,omitzero"`  // the frozen selection of Firing
 	Frozen   bool            `cbor:"7,keyasint,omitempty"`
-	Done     int             `cbor:"8,keyasint,omitempty"`  // items of Op that were looked at
-	Revision string          `cbor:"9,keyasint,omitempty"`  // the workflow revision of Firing
-	Missed   uint32          `cbor:"10,keyasint,omitempty"` // fires that came due while nothing ran, in all
+	Revision string          `cbor:"8,keyasint,omitempty"` // the workflow revision of Firing
+	Missed   uint32          `cbor:"9,keyasint,omitempty"` // fires that came due while nothing ran, in all
 }
 
 // RunKeyKey names what holds a run key of a workflow.
