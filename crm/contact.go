@@ -132,8 +132,9 @@ func (c *Contact) HasTag(name string) bool {
 
 // tag finds the tag's row, absent ones included.
 func (c *Contact) tag(name string) *Tag {
+	want := Fold(name)
 	for i := range c.Tags {
-		if c.Tags[i].Name == name || Fold(c.Tags[i].Name) == Fold(name) {
+		if c.Tags[i].Name == name || Fold(c.Tags[i].Name) == want {
 			return &c.Tags[i]
 		}
 	}

@@ -18,6 +18,7 @@ import (
 type keyring struct {
 	master   []byte
 	identity []byte
+	seal     []byte // what the keys of contacts are expanded from
 }
 
 func newKeyring(master []byte) (keyring, error) {
@@ -26,7 +27,11 @@ func newKeyring(master []byte) (keyring, error) {
 			WithHint("reprieve init makes one; keep master.key beside the store")
 	}
 	identity, err := hkdf.Key(sha256.New, master, nil, "reprieve identity v1", 32)
-	return keyring{master, identity}, err
+	if err != nil {
+		return keyring{}, err
+	}
+	seal, err := hkdf.Key(sha256.New, master, nil, "reprieve seal v1", 32)
+	return keyring{master, identity, seal}, err
 }
 
 func (k keyring) fingerprint() []byte {
@@ -62,7 +67,7 @@ func (s *Store) RunKey(acc crm.AccountID, workflow, value string) (h [32]byte) {
 // contactCipher is the cipher of one contact's payloads. Its key dies with the salt, which only the
 // contact's own row holds; so a purge makes every sealed payload unreadable wherever it was copied.
 func (k keyring) contactCipher(salt [16]byte) (cipher.AEAD, error) {
-	key, err := hkdf.Key(sha256.New, k.master, salt[:], "reprieve seal v1", 32)
+	key, err := hkdf.Expand(sha256.New, k.seal, string(salt[:]), 32)
 	if err != nil {
 		return nil, err
 	}
