@@ -92,6 +92,7 @@ func TestFloorWritesAStore(t *testing.T) {
 	if err := duplicate(l.b.path, path); err != nil {
 		t.Fatal(err)
 	}
+	made := entries(t, path)
 	f, err := openBare(path, false)
 	if err != nil {
 		t.Fatal(err)
@@ -112,11 +113,23 @@ func TestFloorWritesAStore(t *testing.T) {
 	if err := got.count(ctx, l.b.acc, store.CountPurged, o.Contacts); err != nil {
 		t.Error(err)
 	}
-	created, waiting, lives := o.Contacts, o.Contacts/2, 4*o.Contacts
-	applied := 2 // workflows
-	if n, _, err := got.VerifyLog(ctx); err != nil || int(n) != created+waiting+lives+applied {
-		t.Errorf("the log has %d entries (%v)", n, err)
+	if n, _, err := got.VerifyLog(ctx); err != nil || n != made+4*uint64(o.Contacts) {
+		t.Errorf("the log has %d entries, and had %d (%v)", n, made, err)
 	}
+}
+
+// entries counts the entries of a closed store's log.
+func entries(t *testing.T, path string) uint64 {
+	s, err := openStore(context.Background(), path, true, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	n, _, err := s.VerifyLog(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 // TestChanged: the rows in which two files differ, written into the first, give the second.

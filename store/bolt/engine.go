@@ -41,8 +41,6 @@ type Engine struct {
 	durable atomic.Uint64 // the last transaction whose commit returned
 	commit  sync.RWMutex  // held while a commit is under way
 
-	account atomic.Pointer[decoded] // the last one that was read
-
 	commits, functions, largest, reruns, refused atomic.Uint64
 	views                                        atomic.Int64
 }
@@ -73,7 +71,7 @@ func (e *Engine) view(fn func(row.Tx) error) (seen uint64, err error) {
 	if err != nil {
 		return 0, wrap("read the store", err)
 	}
-	tx := &txn{bolt: b, now: e.o.Now(), account: &e.account}
+	tx := &txn{bolt: b, now: e.o.Now()}
 	defer func() {
 		tx.over = true
 		_ = b.Rollback() // of a read transaction: it only closes

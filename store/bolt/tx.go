@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync/atomic"
 
 	"go.etcd.io/bbolt"
 
@@ -27,7 +26,6 @@ type txn struct {
 	buckets  map[string]*bbolt.Bucket
 	sets     map[string]*writeSet
 	logs     []appended
-	account  *atomic.Pointer[decoded] // the engine's; see accounts
 }
 
 type appended struct {
@@ -37,11 +35,9 @@ type appended struct {
 
 func (tx *txn) Now() crm.Nanos { return tx.now }
 
-func (tx *txn) Accounts() row.Table[crm.AccountID, crm.Account] {
-	return accounts{table[crm.AccountID, crm.Account]{tx, &row.Accounts}, tx.account}
-}
-func (tx *txn) Contacts() row.Table[crm.Key, crm.Contact] { return in(tx, &row.Contacts) }
-func (tx *txn) Lives() row.Table[crm.Key, crm.Life]       { return in(tx, &row.Lives) }
+func (tx *txn) Accounts() row.Table[crm.AccountID, crm.Account] { return in(tx, &row.Accounts) }
+func (tx *txn) Contacts() row.Table[crm.Key, crm.Contact]       { return in(tx, &row.Contacts) }
+func (tx *txn) Lives() row.Table[crm.Key, crm.Life]             { return in(tx, &row.Lives) }
 func (tx *txn) Identities() row.Table[row.IdentityKey, row.Identity] {
 	return in(tx, &row.Identities)
 }

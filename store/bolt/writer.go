@@ -137,7 +137,7 @@ func (e *Engine) group(next func() *job) {
 
 // try gives one job its turn and flushes what it wrote.
 func (e *Engine) try(b *bbolt.Tx, j *job) (flushed, gone bool, err error) {
-	tx := &txn{bolt: b, writable: true, account: &e.account}
+	tx := &txn{bolt: b, writable: true}
 	j.turn <- turn{tx: tx}
 	r := <-j.back
 	if r.abandoned {

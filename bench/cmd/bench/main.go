@@ -17,6 +17,7 @@ import (
 	"regexp"
 	"runtime/pprof"
 	"strings"
+	"syscall"
 
 	"github.com/reprieve-run/reprieve/actions"
 	"github.com/reprieve-run/reprieve/bench"
@@ -54,7 +55,7 @@ func main() {
 	if *profiles != "" {
 		o.Around = func(contest string) func() { return profile(*profiles, contest) }
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	report, err := bench.Run(ctx, o)
 	exitOn(err)
