@@ -28,6 +28,7 @@ const (
 	RunStarted      EventKind = "run.started"
 	WorkflowApplied EventKind = "workflow.applied"
 	ObjectChanged   EventKind = "object.changed" // a list, campaign, company or opportunity
+	ClockConfirmed  EventKind = "clock.confirmed"
 )
 
 // EventField says what a condition finds under event.NAME for one kind of event.

@@ -3,7 +3,6 @@ package runtime
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/reprieve-run/reprieve/crm"
 	"github.com/reprieve-run/reprieve/store"
@@ -72,9 +71,8 @@ func (e *Engine) sweepSome(ctx context.Context, after **crm.Deadline, chunks int
 	for n := 0; chunks == 0 || n < chunks; n++ {
 		var chunk []crm.Deadline
 		err := e.store.View(ctx, func(tx *store.Tx) (err error) {
-			if behind, holds := tx.ClockBehind(); holds {
-				return crm.Errorf("sweep", crm.CodeHeldClock, "the clock is %s behind an instant that the store has seen", time.Duration(behind)).
-					WithHint("set the clock right; the sweep goes on by itself")
+			if err := tx.ClockHeld(); err != nil {
+				return err
 			}
 			report.At = tx.Now()
 			chunk, err = tx.Expired(report.At, *after, e.purges.size())

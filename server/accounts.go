@@ -7,7 +7,7 @@ import (
 	"github.com/reprieve-run/reprieve/store"
 )
 
-// AccountCreate asks for an account with the default policy.
+// AccountCreate asks for the account, with the default policy. There can be one in a store so far.
 type AccountCreate struct {
 	Name string `json:"name"`
 }
@@ -25,8 +25,19 @@ type AccountView struct {
 }
 
 func accountCreate(c *call, q AccountCreate) (AccountView, error) {
+	const op = "make an account"
 	var v AccountView
+	if err := c.admin(op); err != nil {
+		return v, err
+	}
 	err := c.Store.Update(c.ctx, func(tx *store.Tx) error {
+		all, err := tx.Accounts()
+		if err != nil {
+			return err
+		}
+		if len(all) > 0 {
+			return crm.Errorf(op, crm.CodeConflict, "the store has an account already").WithHint("another account needs another data directory: --data DIR")
+		}
 		id, err := crm.NewID[crm.AnyKind](tx.Now(), c.Store.Rand())
 		if err != nil {
 			return err

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"io"
+	"slices"
 
 	"github.com/reprieve-run/reprieve/crm"
 	"github.com/reprieve-run/reprieve/store"
@@ -18,7 +19,8 @@ type ImportOptions struct {
 type Imported struct {
 	Rows     int      `json:"rows"`
 	Created  int      `json:"created"`
-	Rejected []Reject `json:"rejected"` // the first 10,000
+	Header   []string `json:"header,omitempty"` // the columns of the rejected rows
+	Rejected []Reject `json:"rejected"`         // the first 10,000, in the order of the file
 	More     int      `json:"rejected_not_shown,omitempty"`
 }
 
@@ -35,21 +37,24 @@ func (i *Imported) reject(r Reject) {
 }
 
 // refused is the row that a refused mutation stands for.
-func refused(line int, err error) (Reject, bool) {
+func refused(line int, row []string, err error) (Reject, bool) {
 	var e *crm.Error
-	if !errors.As(err, &e) || !crm.IsRefusal(err) || e.Code == crm.CodeDenied {
+	if !errors.As(err, &e) || !crm.IsRefusal(err) || e.Code == crm.CodeDenied || e.Err == nil {
 		return Reject{}, false
 	}
-	r := Reject{Line: line, Code: e.Code, Reason: e.Err.Error()}
+	r := Reject{Line: line, Code: e.Code, Reason: e.Err.Error(), Row: row}
 	if e.Hint != "" {
 		r.Reason += "; " + e.Hint
 	}
 	return r, true
 }
 
+// rowReader is readContacts or readAssociated.
+type rowReader[T any] func(r io.Reader, header func([]string), yield func(T) error, reject func(Reject)) error
+
 // importRows takes in what a reader yields, so many rows to a transaction. A row that is refused is
 // rejected with its line and reason; the others of its transaction go in.
-func importRows[T any](c *call, why crm.Cause, read func(io.Reader, func(T) error, func(Reject)) error, line func(*T) int, take func(*intake, *T) error) (Imported, error) {
+func importRows[T any](c *call, why crm.Cause, read rowReader[T], place func(*T) (line int, row []string), take func(*intake, *T) error) (Imported, error) {
 	done := Imported{Rejected: []Reject{}}
 	if c.in == nil {
 		return done, crm.Errorf("import", crm.CodeInvalid, "there is no file")
@@ -63,10 +68,14 @@ func importRows[T any](c *call, why crm.Cause, read func(io.Reader, func(T) erro
 			if err != nil {
 				return err
 			}
+			if err := c.allow(acc, "import", crm.VerbWrite); err != nil {
+				return err
+			}
 			in := &intake{tx: tx, by: c.by, acc: acc.ID, why: why, named: map[crm.ItemKind]map[string]crm.ItemID{}}
 			for i := range rows {
 				err := take(in, &rows[i])
-				if r, ok := refused(line(&rows[i]), err); ok {
+				line, row := place(&rows[i])
+				if r, ok := refused(line, row, err); ok {
 					bad = append(bad, r)
 				} else if err != nil {
 					return err
@@ -84,13 +93,18 @@ func importRows[T any](c *call, why crm.Cause, read func(io.Reader, func(T) erro
 		rows = rows[:0]
 		return err
 	}
-	err := read(c.in, func(row T) error {
+	if err := commit(); err != nil { // who may not import must not have the file read first
+		return done, err
+	}
+	err := read(c.in, func(h []string) { done.Header = h }, func(row T) error {
 		if rows = append(rows, row); len(rows) < 500 {
 			return nil
 		}
 		return commit()
 	}, done.reject)
-	return done, errors.Join(err, commit())
+	err = errors.Join(err, commit())
+	slices.SortStableFunc(done.Rejected, func(a, b Reject) int { return a.Line - b.Line })
+	return done, err
 }
 
 func (q ImportOptions) why(c *call) crm.Cause {
@@ -104,12 +118,12 @@ func (q ImportOptions) why(c *call) crm.Cause {
 // contact, or to a deleted one, is rejected and says which: never a silent duplicate, and never a
 // silent second life for somebody who was deleted.
 func contactImport(c *call, q ImportOptions) (Imported, error) {
-	return importRows(c, q.why(c), readContacts, func(r *intakeContact) int { return r.Line }, (*intake).contact)
+	return importRows(c, q.why(c), readContacts, func(r *intakeContact) (int, []string) { return r.Line, r.Row }, (*intake).contact)
 }
 
 // recordImport takes associated records, opportunities and companies in from JSONL.
 func recordImport(c *call, q ImportOptions) (Imported, error) {
-	return importRows(c, q.why(c), readAssociated, func(r *intakeItem) int { return r.Line }, (*intake).item)
+	return importRows(c, q.why(c), readAssociated, func(r *intakeItem) (int, []string) { return r.Line, r.Row }, (*intake).item)
 }
 
 // intake is one transaction of an import.

@@ -33,6 +33,7 @@ type intakeContact struct {
 	Contact   crm.Contact // facts only: no account, id, salt or revision, and no lists
 	Lists     []intakeMembership
 	Campaigns []string // by name, in the order of the file
+	Row       []string // what the file said, for a reject
 }
 
 // intakeMembership is a place on a list that is known by name only.
@@ -51,11 +52,12 @@ type intakeItem struct {
 	Primary  string     // an opportunity's, empty or one of Contacts
 	Record   crm.Record // Kind, Title, Body, Status, CreatedAt, Due
 	Object   crm.Object // Kind, Name, Stage, Status, Cents
+	Row      []string   // the line, for a reject
 }
 
 // Reject is a row that was not taken. Row is the only member that holds what the file said, so that
-// a person can mend it; it must not be logged. It is empty if the row could not be told apart or is
-// larger than 16 KiB, so that many rejects may be kept.
+// a person can mend it; it must not be logged. Of a row whose cells could not be told apart it is the
+// line in one piece; it is empty if the row is larger than 16 KiB, so that many rejects may be kept.
 type Reject struct {
 	Line   int      `json:"line"` // where the record starts, from 1
 	Code   string   `json:"code"` // stable
@@ -76,6 +78,7 @@ const (
 	rejectDND       = "bad_dnd"
 	rejectNobody    = "no_identity"
 	rejectDuplicate = "duplicate"
+	rejectTag       = "bad_tag"
 	rejectTags      = "too_many_tags"
 	rejectCampaigns = "too_many_campaigns"
 	rejectJSON      = "bad_json"
@@ -92,15 +95,20 @@ type rowError struct{ code, reason string }
 func (e *rowError) Error() string { return e.reason }
 
 // reject says that the row at a line is not taken.
-func (e *rowError) reject(line int, row ...string) Reject {
+func (e *rowError) reject(line int, row []string) Reject {
+	return Reject{Line: line, Code: e.code, Reason: e.reason, Row: shown(row)}
+}
+
+// shown gives a row if it is small enough to be kept.
+func shown(row []string) []string {
 	size := 0
 	for _, cell := range row {
 		size += len(cell)
 	}
 	if size > intakeShown {
-		row = nil
+		return nil
 	}
-	return Reject{Line: line, Code: e.code, Reason: e.reason, Row: row}
+	return row
 }
 
 // intakeLine is a line with its terminator.

@@ -15,19 +15,29 @@ import (
 
 const opContacts = "import contacts"
 
-// readContacts reads a CSV of contacts as HighLevel, ActiveCampaign and this program export them. Each
-// record that is not empty comes to yield or to reject, in the order of the file; an error of yield
-// ends the reading and is returned. Any other error means that the file as a whole is unusable.
-func readContacts(r io.Reader, yield func(intakeContact) error, reject func(Reject)) error {
+// rejectHeader begins the header of a file of rejected rows. An import passes over these columns, so
+// that the file can be mended and imported as it is.
+var rejectHeader = []string{"line", "code", "reason"}
+
+// readContacts reads a CSV of contacts as HighLevel, ActiveCampaign and this program export them, or a
+// mended file of rejected rows. The names of the columns come to header first; each record that is
+// not empty comes to yield or to reject, in the order of the file; an error of yield ends the reading
+// and is returned. Any other error means that the file as a whole is unusable.
+func readContacts(r io.Reader, header func([]string), yield func(intakeContact) error, reject func(Reject)) error {
 	lines, err := newIntakeLines(opContacts, r, intakeRecord)
 	if err != nil {
 		return err
 	}
 	s := &csvSplitter{lines: lines}
-	columns, err := readHeader(s)
+	names, columns, err := readHeader(s)
 	if err != nil {
 		return err
 	}
+	own := 0 // columns of ours
+	if columns[0].meaning == ourOwn {
+		own = len(rejectHeader)
+	}
+	header(unguarded(names[own:]))
 	seen := intakeSeen{}
 	for {
 		rec, err := s.next()
@@ -35,10 +45,15 @@ func readContacts(r io.Reader, yield func(intakeContact) error, reject func(Reje
 			return unread(opContacts, err)
 		}
 		c, bad := readRow(columns, rec, seen)
+		if own > 0 && strings.ContainsRune(strings.Join(rec.cells, ""), utf8.RuneError) {
+			bad = &rowError{rejectEncoding, "a character was lost when the row was rejected: write it anew"}
+		}
+		row := unguarded(rec.cells[min(own, len(rec.cells)):])
 		if bad != nil {
-			reject(bad.reject(rec.first, rec.cells...))
+			reject(bad.reject(rec.first, row))
 			continue
 		}
+		c.Row = shown(row)
 		if err := yield(c); err != nil {
 			return err
 		}
@@ -47,6 +62,9 @@ func readContacts(r io.Reader, yield func(intakeContact) error, reject func(Reje
 
 // csvColumn is what a column means: one of the meanings of csvMeanings, or a custom field.
 type csvColumn struct{ meaning, field string }
+
+// ourOwn is the meaning of the columns that a file of rejected rows begins with.
+const ourOwn = "our own"
 
 // csvMeanings gives the meaning of a header, squeezed to lower-case letters and digits.
 var csvMeanings = map[string]string{
@@ -68,37 +86,37 @@ var csvMeanings = map[string]string{
 
 // readHeader maps the columns. The first column of a meaning has it; a further one, and one without a
 // meaning, becomes a custom field, so that nothing in the file is lost.
-func readHeader(s *csvSplitter) ([]csvColumn, error) {
-	fail := func(hint, format string, args ...any) error {
-		return crm.Errorf(opContacts, crm.CodeInvalid, format, args...).WithHint("%s", hint)
+func readHeader(s *csvSplitter) ([]string, []csvColumn, error) {
+	fail := func(hint, format string, args ...any) ([]string, []csvColumn, error) {
+		return nil, nil, crm.Errorf(opContacts, crm.CodeInvalid, format, args...).WithHint("%s", hint)
 	}
 	line, err := s.skipBlank()
 	if errors.Is(err, io.EOF) {
-		return nil, fail("the first line must name the columns: First Name,Last Name,Email,Phone,Tags", "the file is empty")
+		return fail("the first line must name the columns: First Name,Last Name,Email,Phone,Tags", "the file is empty")
 	} else if err != nil {
-		return nil, unread(opContacts, err)
+		return nil, nil, unread(opContacts, err)
 	}
 	s.sep = separator(line.text)
 	rec, err := s.next()
 	switch all := strings.Join(rec.cells, ""); {
 	case err != nil:
-		return nil, unread(opContacts, err)
+		return nil, nil, unread(opContacts, err)
 	case rec.bad != nil:
-		return nil, fail("the first line must name the columns: First Name,Last Name,Email,Phone,Tags", "the header is broken: %s", rec.bad.reason)
+		return fail("the first line must name the columns: First Name,Last Name,Email,Phone,Tags", "the header is broken: %s", rec.bad.reason)
 	case !goodText(all):
-		return nil, fail("save it as UTF-8; in a spreadsheet: Save as, CSV UTF-8", "the file is not UTF-8 text")
+		return fail("save it as UTF-8; in a spreadsheet: Save as, CSV UTF-8", "the file is not UTF-8 text")
 	case strings.Contains(all, "\r"):
-		return nil, fail("save it with Windows or Unix line ends; in a spreadsheet: Save as, CSV UTF-8", "the lines do not end as lines of a CSV do")
+		return fail("save it with Windows or Unix line ends; in a spreadsheet: Save as, CSV UTF-8", "the lines do not end as lines of a CSV do")
 	case len(rec.cells) > intakeColumns || len(all) > 200*intakeColumns:
-		return nil, fail("take columns out that contacts do not need", "the header has more than %d columns, or very long names", intakeColumns)
+		return fail("take columns out that contacts do not need", "the header has more than %d columns, or very long names", intakeColumns)
 	}
 	columns, known := nameColumns(rec.cells)
 	for _, want := range []string{"id", "name", "first_name", "last_name", "email", "phone"} {
 		if known[want] {
-			return columns, nil
+			return rec.cells, columns, nil
 		}
 	}
-	return nil, fail("name at least one column First Name, Last Name, Email, Phone or Contact Id in the first line",
+	return fail("name at least one column First Name, Last Name, Email, Phone or Contact Id in the first line",
 		"the header has no column for a name, an e-mail address, a phone number or an id")
 }
 
@@ -107,7 +125,12 @@ func nameColumns(header []string) ([]csvColumn, map[string]bool) {
 	used := map[string]bool{"first_name": true, "last_name": true, "company": true, "source": true, "last_activity": true}
 	known := map[string]bool{}
 	columns := make([]csvColumn, len(header))
+	own := len(header) > len(rejectHeader) && slices.Equal(header[:len(rejectHeader)], rejectHeader)
 	for i, h := range header {
+		if own && i < len(rejectHeader) {
+			columns[i].meaning = ourOwn
+			continue
+		}
 		words := headerWords(unguard(h))
 		if m := csvMeanings[strings.Join(words, "")]; m != "" && !known[m] {
 			known[m], columns[i].meaning = true, m
@@ -194,7 +217,10 @@ func (s intakeSeen) add(line int, pairs ...string) *rowError {
 
 // set takes a cell. A custom field is kept as it is; around all else, space goes.
 func (r *csvRow) set(col csvColumn, cell string) *rowError {
-	if col.field != "" {
+	switch {
+	case col.meaning == ourOwn:
+		return nil
+	case col.field != "":
 		r.field(col.field, crm.Text(cell))
 		return nil
 	}
@@ -275,6 +301,8 @@ func (r *csvRow) tags(cell string) *rowError {
 		name = strings.TrimSpace(name)
 		if fold := crm.Fold(name); name == "" || seen[fold] {
 			continue
+		} else if bad := badName("tag", name, maxTag); bad != "" {
+			return &rowError{rejectTag, bad}
 		} else if seen[fold] = true; len(seen) > intakeNames {
 			return &rowError{rejectTags, fmt.Sprintf("the row has more than %d tags", intakeNames)}
 		}
@@ -344,4 +372,13 @@ func unguard(cell string) string {
 		return cell[1:]
 	}
 	return cell
+}
+
+// unguarded gives what cells say.
+func unguarded(cells []string) []string {
+	out := make([]string, len(cells))
+	for i, c := range cells {
+		out[i] = unguard(c)
+	}
+	return out
 }

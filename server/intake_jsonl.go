@@ -14,14 +14,16 @@ import (
 const opAssociated = "import associated records"
 
 // readAssociated reads one JSON object a line: a note, conversation, task, appointment or manual
-// action of one contact, an opportunity of several, or a company. Each line that is not empty comes to
+// action of one contact, an opportunity of several, or a company. A line has no columns: header gets
+// one name for the whole of it. Each line that is not empty comes to
 // yield or to reject, in the order of the file; an error of yield ends the reading and is returned.
 // Any other error means that the file as a whole is unusable.
-func readAssociated(r io.Reader, yield func(intakeItem) error, reject func(Reject)) error {
+func readAssociated(r io.Reader, header func([]string), yield func(intakeItem) error, reject func(Reject)) error {
 	lines, err := newIntakeLines(opAssociated, r, intakeField)
 	if err != nil {
 		return err
 	}
+	header([]string{"record"})
 	seen := intakeSeen{}
 	for {
 		l, err := lines.next()
@@ -33,9 +35,10 @@ func readAssociated(r io.Reader, yield func(intakeItem) error, reject func(Rejec
 		}
 		it, bad := readItem(l, seen)
 		if bad != nil {
-			reject(bad.reject(l.num, string(trimEOL(l.text))))
+			reject(bad.reject(l.num, []string{string(trimEOL(l.text))}))
 			continue
 		}
+		it.Row = shown([]string{string(trimEOL(l.text))})
 		if err := yield(it); err != nil {
 			return err
 		}

@@ -17,7 +17,7 @@ type csvSplitter struct {
 	cut   int // lines cut so far, for the test that the work is linear
 }
 
-// csvRecord is a record, or why there is none: every line of the file is in exactly one, first to
+// csvRecord is a record, or why there is none, with the line as the only cell: every line of the file is in exactly one, first to
 // last, but for empty ones.
 type csvRecord struct {
 	first, last int
@@ -60,7 +60,8 @@ func (s *csvSplitter) next() (csvRecord, error) {
 	// that it was read in, so no line is looked at by more than two records that fail.
 	bad := func(code, reason string) (csvRecord, error) {
 		s.ahead = s.ahead[1:]
-		return csvRecord{first: start.num, last: start.num, bad: &rowError{code, reason}}, nil
+		line := []string{string(trimEOL(start.text))}
+		return csvRecord{first: start.num, last: start.num, cells: line, bad: &rowError{code, reason}}, nil
 	}
 	cut := csvCut{sep: s.sep}
 	for i, size := 0, 0; ; i++ {

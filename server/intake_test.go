@@ -25,15 +25,15 @@ func rowsOf(t *testing.T, file string) ([]intakeContact, []Reject) {
 }
 
 func tryRows(file string) (rows []intakeContact, rejects []Reject, err error) {
-	err = readContacts(iotest.OneByteReader(strings.NewReader(file)),
-		func(c intakeContact) error { rows = append(rows, c); return nil },
+	err = readContacts(iotest.OneByteReader(strings.NewReader(file)), func([]string) {},
+		func(c intakeContact) error { c.Row = nil; rows = append(rows, c); return nil },
 		func(r Reject) { rejects = append(rejects, r) })
 	return rows, rejects, err
 }
 
 func tryItems(file string) (items []intakeItem, rejects []Reject, err error) {
-	err = readAssociated(strings.NewReader(file),
-		func(it intakeItem) error { items = append(items, it); return nil },
+	err = readAssociated(strings.NewReader(file), func([]string) {},
+		func(it intakeItem) error { it.Row = nil; items = append(items, it); return nil },
 		func(r Reject) { rejects = append(rejects, r) })
 	return items, rejects, err
 }
@@ -148,13 +148,15 @@ func TestErrorsInBetween(t *testing.T) {
 		return nil
 	}
 	none := func(r Reject) { t.Errorf("reject %+v", r) }
-	if err := readContacts(strings.NewReader("Name\na\nb\nc\n"), count, none); !errors.Is(err, stop) || n != 2 {
+	if err := readContacts(strings.NewReader("Name\na\nb\nc\n"), func([]string) {}, count, none); !errors.Is(err, stop) || n != 2 {
 		t.Errorf("got %v after %d rows, want the caller's error after 2", err, n)
 	}
 	cut := errors.New("line cut")
 	for name, read := range map[string]func(io.Reader) error{
-		"contacts":   func(r io.Reader) error { n = -9; return readContacts(r, count, none) },
-		"associated": func(r io.Reader) error { return readAssociated(r, func(intakeItem) error { return nil }, none) },
+		"contacts": func(r io.Reader) error { n = -9; return readContacts(r, func([]string) {}, count, none) },
+		"associated": func(r io.Reader) error {
+			return readAssociated(r, func([]string) {}, func(intakeItem) error { return nil }, none)
+		},
 	} {
 		file := io.MultiReader(strings.NewReader("{\"kind\":\"company\",\"id\":\"1\",\"name\":\"id\"}\n{\"ki"), iotest.ErrReader(cut))
 		if name == "contacts" {

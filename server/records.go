@@ -44,12 +44,19 @@ func recordDelete(c *call, q RecordDelete) (RecordView, error) {
 		if err != nil {
 			return err
 		}
+		if _, _, err := tx.Contact(k, crm.OnlyLive); err != nil {
+			return err
+		}
 		records, err := tx.Records(k)
 		if err != nil {
 			return err
 		}
 		item := crm.ItemKey{Account: k.Account, Contact: k.Contact, ID: q.Record}
 		for _, r := range records {
+			if r.ID == q.Record && r.Deleted.IsSet() {
+				return crm.Errorf("delete a record", crm.CodeNotFound, "the record %s was deleted at %s", r.ID, r.Deleted.At).About(k.Contact).
+					WithHint("nothing is left to do: no restore of the contact brings it back")
+			}
 			if r.ID == q.Record {
 				item.Kind = r.Kind
 				v = RecordView{ID: r.ID, Kind: r.Kind, Title: r.Title, CreatedAt: r.CreatedAt, DeletedAt: tx.Now()}

@@ -1,6 +1,10 @@
 package server
 
 import (
+	"errors"
+	"io/fs"
+	"os"
+
 	"github.com/reprieve-run/reprieve/crm"
 	"github.com/reprieve-run/reprieve/plugins"
 	"github.com/reprieve-run/reprieve/runtime"
@@ -11,15 +15,19 @@ import (
 type RetentionStatus struct {
 	Now     crm.Nanos `json:"now"`
 	Deleted int64     `json:"deleted"`
-	Due     int       `json:"due"`           // past their deadline; counted up to 10,000
-	Held    int       `json:"held"`          // of those, kept by a legal hold
-	Next    crm.Nanos `json:"next,omitzero"` // the earliest deadline
+	Due     int       `json:"due"`            // past their deadline; counted up to 10,000
+	Held    int       `json:"held"`           // of those, kept by a legal hold
+	Next    crm.Nanos `json:"next,omitzero"`  // the earliest deadline
+	Hold    string    `json:"hold,omitempty"` // why sweeps wait, if they do
 }
 
 func retentionStatus(c *call, _ None) (RetentionStatus, error) {
 	var v RetentionStatus
 	err := c.Store.View(c.ctx, func(tx *store.Tx) error {
 		v = RetentionStatus{Now: tx.Now()}
+		if err := tx.ClockHeld(); err != nil {
+			v.Hold = err.Error()
+		}
 		acc, err := theAccount(tx)
 		if err != nil {
 			return err
@@ -62,8 +70,14 @@ type Swept struct {
 
 func retentionSweep(c *call, q RetentionSweep) (Swept, error) {
 	if q.Confirm == "PURGE" {
-		if c.by.Role != crm.Admin {
-			return Swept{}, crm.Errorf("sweep", crm.CodeDenied, "only an admin starts a sweep by hand")
+		if err := c.Store.View(c.ctx, func(tx *store.Tx) error {
+			acc, err := theAccount(tx)
+			if err != nil {
+				return err
+			}
+			return c.allow(acc, "sweep", crm.VerbPurge)
+		}); err != nil {
+			return Swept{}, err
 		}
 		report, err := c.Engine.Sweep(c.ctx)
 		return Swept{SweepReport: report}, err
@@ -73,6 +87,25 @@ func retentionSweep(c *call, q RetentionSweep) (Swept, error) {
 	}
 	s, err := retentionStatus(c, None{})
 	return Swept{SweepReport: runtime.SweepReport{At: s.Now, Due: s.Due, Held: s.Held}, Shown: true}, err
+}
+
+// retentionGo is an admin's word that the clock is right although it jumped; sweeps go on.
+func retentionGo(c *call, _ None) (RetentionStatus, error) {
+	var acc crm.AccountID
+	err := c.Store.View(c.ctx, func(tx *store.Tx) error {
+		a, err := theAccount(tx)
+		if err == nil {
+			acc = a.ID
+		}
+		return err
+	})
+	if err != nil {
+		return RetentionStatus{}, err
+	}
+	if err := c.Store.ConfirmClock(c.ctx, c.by, acc); err != nil {
+		return RetentionStatus{}, err
+	}
+	return retentionStatus(c, None{})
 }
 
 // PluginPage is the plugin processes and the actions that can be used.
@@ -123,8 +156,17 @@ type PluginInstall struct {
 }
 
 func pluginInstall(c *call, q PluginInstall) (plugins.Manifest, error) {
-	if c.by.Role != crm.Admin {
-		return plugins.Manifest{}, crm.Errorf("install a plugin", crm.CodeDenied, "only an admin installs plugins")
+	const op = "install a plugin"
+	if err := c.admin(op); err != nil {
+		return plugins.Manifest{}, err
+	}
+	switch info, err := os.Stat(q.From); {
+	case errors.Is(err, fs.ErrNotExist):
+		return plugins.Manifest{}, crm.Errorf(op, crm.CodeNotFound, "there is no folder %s", q.From).
+			WithHint("name the folder that holds plugin.yaml and the plugin's binary")
+	case err == nil && !info.IsDir():
+		return plugins.Manifest{}, crm.Errorf(op, crm.CodeInvalid, "%s is no folder", q.From).
+			WithHint("name the folder that holds plugin.yaml and the plugin's binary")
 	}
 	return c.Host.Install(q.From)
 }

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/reprieve-run/reprieve/crm"
@@ -19,13 +20,9 @@ import (
 // maxRequest bounds a request's own JSON; streams are not bounded by it.
 const maxRequest = 1 << 20
 
-// Serve answers verbs on a unix socket until ctx ends. The peer's credentials are taken from the
-// socket: only the user that runs the server, and root, are let in, as admins.
-func Serve(ctx context.Context, path string, app *App) error {
-	ln, err := listen(path)
-	if err != nil {
-		return err
-	}
+// Serve answers verbs on a listener, which it closes, until ctx ends. The peer's credentials are taken
+// from the socket: only the user that runs the server, and root, are let in, as admins.
+func Serve(ctx context.Context, ln net.Listener, app *App) error {
 	srv := &http.Server{
 		Handler:           app,
 		ReadHeaderTimeout: 10 * time.Second,
@@ -47,7 +44,7 @@ func Serve(ctx context.Context, path string, app *App) error {
 		_ = srv.Shutdown(grace)
 		_ = srv.Close()
 	}()
-	err = srv.Serve(ln)
+	err := srv.Serve(ln)
 	if errors.Is(err, http.ErrServerClosed) {
 		<-stopped
 		return nil
@@ -55,16 +52,32 @@ func Serve(ctx context.Context, path string, app *App) error {
 	return err
 }
 
-// listen takes the socket's path over from a server that died; the store's lock says that there is
-// no other server alive.
-func listen(path string) (net.Listener, error) {
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+// maxSocketPath is how long a socket's path may be, in bytes; the kernel keeps it in so much room and
+// a zero behind it.
+const maxSocketPath = len(syscall.RawSockaddrUnix{}.Path) - 1
+
+// CheckSocket refuses a path that is too long for a socket.
+func CheckSocket(path string) error {
+	if len(path) <= maxSocketPath {
+		return nil
+	}
+	return crm.Errorf("open the socket", crm.CodeInvalid, "its path has %d bytes and the system allows %d: %s", len(path), maxSocketPath, path).
+		WithHint("use a data directory with a shorter path")
+}
+
+// Listen opens the socket, and takes its path over from a server that died; the store's lock, which the
+// caller holds, says that there is no other server alive.
+func Listen(path string) (net.Listener, error) {
+	const op = "open the socket"
+	if err := CheckSocket(path); err != nil {
 		return nil, err
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, crm.Errorf(op, crm.CodeFailed, "%w", err).WithHint("check who owns the data directory")
 	}
 	ln, err := net.Listen("unix", path)
 	if err != nil {
-		return nil, crm.Errorf("open the socket", crm.CodeUnavailable, "%w", err).
-			WithHint("a socket's path may have about 100 characters: use a shorter data directory")
+		return nil, crm.Errorf(op, crm.CodeFailed, "%w", err).WithHint("check that the data directory can be written")
 	}
 	if err := os.Chmod(path, 0o600); err != nil {
 		return nil, errors.Join(err, ln.Close())
@@ -121,7 +134,7 @@ type wireError struct {
 }
 
 func writeError(w http.ResponseWriter, err error) {
-	e := wireError{Op: "answer a verb", Code: "failed", Message: err.Error()}
+	e := wireError{Op: "answer a verb", Code: crm.CodeFailed, Message: err.Error()}
 	var known *crm.Error
 	if errors.As(err, &known) {
 		e = wireError{Op: known.Op, Code: known.Code, Contact: known.Contact, Hint: known.Hint}
@@ -159,9 +172,12 @@ func (c *Client) Call(ctx context.Context, verb string, request, answer any, in 
 	if err != nil {
 		return err
 	}
-	body := in
+	body, retry := in, "look whether it was done before trying again"
 	if in == nil {
 		body = strings.NewReader(string(raw))
+	} else {
+		body = io.NopCloser(in) // the file is its caller's to close
+		retry = "a part of the file may be in: import it again, rows that are in are rejected as conflicts"
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://reprieve/v1/"+verb, body)
 	if err != nil {
@@ -172,18 +188,18 @@ func (c *Client) Call(ctx context.Context, verb string, request, answer any, in 
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return crm.Errorf("call the server", crm.CodeUnavailable, "%w", err).WithHint("is reprieve serve still running?")
+		return crm.Errorf("call the server", crm.CodeUnavailable, "%w", err).WithHint("is reprieve serve still running? %s", retry)
 	}
 	defer resp.Body.Close()
 	out, err := io.ReadAll(resp.Body)
 	if err != nil {
 		return crm.Errorf("call the server", crm.CodeUnavailable, "the answer broke off: %w", err).
-			WithHint("look whether it was done before trying again")
+			WithHint("%s", retry)
 	}
 	if resp.StatusCode != http.StatusOK {
 		var e wireError
 		if err := json.Unmarshal(out, &e); err != nil {
-			return crm.Errorf("call the server", crm.CodeUnavailable, "it answered %s", resp.Status)
+			return crm.Errorf("call the server", crm.CodeUnavailable, "it answered %s", resp.Status).WithHint("%s", retry)
 		}
 		return &crm.Error{Op: e.Op, Code: e.Code, Contact: e.Contact, Err: errors.New(e.Message), Hint: e.Hint}
 	}

@@ -26,6 +26,23 @@ type ContactView struct {
 	Revision        uint64            `json:"revision"`
 	DeletedAt       crm.Nanos         `json:"deleted_at,omitzero"`
 	RestorableUntil crm.Nanos         `json:"restorable_until,omitzero"`
+	Tombstone       *TombstoneView    `json:"tombstone,omitempty"` // of a deleted one that was asked for by name
+}
+
+// TombstoneView is what there is to know of a deletion.
+type TombstoneView struct {
+	DeletedAt       crm.Nanos       `json:"deleted_at"`
+	RestorableUntil crm.Nanos       `json:"restorable_until"`
+	By              string          `json:"by"`
+	Workflow        string          `json:"workflow,omitempty"`
+	Run             crm.RunID       `json:"run,omitzero"`
+	Reason          string          `json:"reason,omitempty"`
+	Operation       crm.OperationID `json:"operation,omitzero"`
+}
+
+func tombstoneView(m *crm.Manifest) *TombstoneView {
+	return &TombstoneView{DeletedAt: m.At, RestorableUntil: m.RestorableUntil, By: m.By.ID, Workflow: m.Why.Workflow,
+		Run: m.Why.Run, Reason: m.Reason, Operation: m.Why.Operation}
 }
 
 // contactView shows a contact; listName names lists.

@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"slices"
+	"strings"
 
 	"github.com/reprieve-run/reprieve/crm"
 	"github.com/reprieve-run/reprieve/plugins"
@@ -33,13 +34,13 @@ type Checked struct {
 
 // WorkflowView is a workflow as checked or applied.
 type WorkflowView struct {
-	ID       string   `json:"id"`
-	Name     string   `json:"name,omitempty"`
-	Revision string   `json:"revision"`
-	Needs    []string `json:"needs,omitempty"` // the grants that its actions need
-	Grants   []string `json:"grants,omitempty"`
-	Changed  bool     `json:"changed,omitempty"`
-	Active   int      `json:"active_runs"`
+	ID         string   `json:"id"`
+	Name       string   `json:"name,omitempty"`
+	Revision   string   `json:"revision"`
+	Needs      []string `json:"needs,omitempty"` // the grants that its actions need
+	Grants     []string `json:"grants,omitempty"`
+	Changed    bool     `json:"changed,omitempty"`
+	Unfinished *int     `json:"unfinished_runs,omitempty"` // only in a list
 }
 
 func workflowCheck(c *call, q WorkflowFiles) (Checked, error) {
@@ -118,23 +119,16 @@ func workflowApply(c *call, q WorkflowFiles) (Checked, error) {
 		if err != nil {
 			return err
 		}
+		if err := c.allow(acc, op, crm.VerbApply); err != nil {
+			return err
+		}
+		given, err := grantsFor(tx, acc.ID, v.Workflows, q.Grants)
+		if err != nil {
+			return err
+		}
 		for i, def := range defs {
 			w := &v.Workflows[i]
-			w.Grants = nil
-			had, err := tx.Workflow(acc.ID, def.ID)
-			if err != nil && crm.CodeOf(err) != crm.CodeNotFound {
-				return err
-			}
-			var grants []string
-			for _, need := range w.Needs {
-				if slices.Contains(q.Grants, need) {
-					grants = append(grants, need)
-				} else if had == nil || !slices.Contains(had.Grants, need) {
-					return crm.Errorf(op, crm.CodeNoGrant, "%s needs the grant %s, which it was not given; nothing was applied", def.ID, need).
-						WithHint("an admin applies it with --grant %s", need)
-				}
-			}
-			if w.Changed, err = tx.ApplyWorkflow(c.by, acc.ID, def.ID, def.Revision, def.File, def.Source, grants); err != nil {
+			if w.Changed, err = tx.ApplyWorkflow(c.by, acc.ID, def.ID, def.Revision, def.File, def.Source, given[i]); err != nil {
 				return err
 			}
 			is, err := tx.Workflow(acc.ID, def.ID)
@@ -148,6 +142,34 @@ func workflowApply(c *call, q WorkflowFiles) (Checked, error) {
 	return v, err
 }
 
+// grantsFor gives each workflow those of the offered grants that it needs. All that nobody gave it,
+// now or earlier, are named at once.
+func grantsFor(tx *store.Tx, acc crm.AccountID, ws []WorkflowView, offered []string) ([][]string, error) {
+	given := make([][]string, len(ws))
+	var missing, hint []string
+	for i, w := range ws {
+		had, err := tx.Workflow(acc, w.ID)
+		if err != nil && crm.CodeOf(err) != crm.CodeNotFound {
+			return nil, err
+		}
+		for _, need := range w.Needs {
+			if slices.Contains(offered, need) {
+				given[i] = append(given[i], need)
+			} else if had == nil || !slices.Contains(had.Grants, need) {
+				missing = append(missing, w.ID+" needs the grant "+need)
+				if flag := "--grant " + need; !slices.Contains(hint, flag) {
+					hint = append(hint, flag)
+				}
+			}
+		}
+	}
+	if len(missing) > 0 {
+		return nil, crm.Errorf("apply workflows", crm.CodeNoGrant, "%s; nothing was applied", strings.Join(missing, ", ")).
+			WithHint("an admin applies them with %s", strings.Join(hint, " "))
+	}
+	return given, nil
+}
+
 // WorkflowPage is the applied workflows.
 type WorkflowPage struct {
 	Workflows []WorkflowView `json:"workflows"`
@@ -155,6 +177,14 @@ type WorkflowPage struct {
 
 func workflowList(c *call, _ None) (WorkflowPage, error) {
 	page := WorkflowPage{}
+	running := map[string]int{}
+	if err := eachRun(c, func(r *crm.Run, s crm.RunStatus) {
+		if !s.Finished() {
+			running[r.Workflow]++
+		}
+	}); err != nil {
+		return page, err
+	}
 	err := c.Store.View(c.ctx, func(tx *store.Tx) error {
 		page.Workflows = []WorkflowView{}
 		acc, err := theAccount(tx)
@@ -162,124 +192,11 @@ func workflowList(c *call, _ None) (WorkflowPage, error) {
 			return err
 		}
 		all, err := tx.Workflows(acc.ID)
-		if err != nil {
-			return err
-		}
-		running := map[string]int{}
-		if err := eachRun(tx, func(r *crm.Run, s crm.RunStatus) {
-			if !s.Finished() {
-				running[r.Workflow]++
-			}
-		}); err != nil {
-			return err
-		}
 		for _, w := range all {
-			page.Workflows = append(page.Workflows, WorkflowView{ID: w.ID, Revision: short(w.Active), Grants: w.Grants, Active: running[w.ID]})
-		}
-		return nil
-	})
-	return page, err
-}
-
-func eachRun(tx *store.Tx, yield func(*crm.Run, crm.RunStatus)) error {
-	for after := (crm.RunID{}); ; {
-		runs, err := tx.Runs(after, 1000)
-		if err != nil || len(runs) == 0 {
-			return err
-		}
-		for i := range runs {
-			r := &runs[i]
-			life, err := tx.Life(crm.Key{Account: r.Account, Contact: r.Contact})
-			if err != nil {
-				return err
-			}
-			yield(r, r.StatusFor(life))
-		}
-		after = runs[len(runs)-1].ID
-	}
-}
-
-// RunList asks for runs, the latest last.
-type RunList struct {
-	Contact  string        `json:"contact,omitempty"`
-	Workflow string        `json:"workflow,omitempty"`
-	Status   crm.RunStatus `json:"status,omitempty"`
-	Limit    int           `json:"limit,omitempty"` // the latest so many; default 100
-}
-
-// RunPage is runs.
-type RunPage struct {
-	Runs  []RunView `json:"runs"`
-	Total int       `json:"total"` // that match, shown or not
-}
-
-func runList(c *call, q RunList) (RunPage, error) {
-	page := RunPage{}
-	if q.Limit <= 0 {
-		q.Limit = 100
-	}
-	err := c.Store.View(c.ctx, func(tx *store.Tx) error {
-		page = RunPage{Runs: []RunView{}}
-		take := func(r *crm.Run, s crm.RunStatus) error {
-			if q.Workflow != "" && r.Workflow != q.Workflow || q.Status != "" && s != q.Status {
-				return nil
-			}
-			v, err := runView(tx, r)
-			page.Total++
-			page.Runs = append(page.Runs, v)
-			if len(page.Runs) > q.Limit {
-				page.Runs = page.Runs[1:]
-			}
-			return err
-		}
-		if q.Contact == "" {
-			var failed error
-			err := eachRun(tx, func(r *crm.Run, s crm.RunStatus) { failed = errors.Join(failed, take(r, s)) })
-			return errors.Join(err, failed)
-		}
-		k, err := c.key(tx, q.Contact, crm.LiveOrDead)
-		if err != nil {
-			return err
-		}
-		life, err := tx.Life(k)
-		if err != nil {
-			return err
-		}
-		runs, err := tx.RunsOf(k)
-		for i := range runs {
-			if err := take(&runs[i], runs[i].StatusFor(life)); err != nil {
-				return err
-			}
+			n := running[w.ID]
+			page.Workflows = append(page.Workflows, WorkflowView{ID: w.ID, Revision: short(w.Active), Grants: w.Grants, Unfinished: &n})
 		}
 		return err
 	})
 	return page, err
-}
-
-// RunID names a run.
-type RunID struct {
-	ID crm.RunID `json:"id"`
-}
-
-func runGet(c *call, q RunID) (RunView, error) {
-	var v RunView
-	err := c.Store.View(c.ctx, func(tx *store.Tx) error {
-		r, err := tx.Run(q.ID)
-		if err != nil {
-			return err
-		}
-		if r == nil {
-			return crm.Errorf("read a run", crm.CodeNotFound, "there is no run %s", q.ID).WithHint("reprieve run list shows what there is")
-		}
-		if v, err = runView(tx, r); err != nil {
-			return err
-		}
-		steps, err := tx.Steps(q.ID)
-		for _, s := range steps {
-			v.Steps = append(v.Steps, StepView{Step: s.Path, Action: s.Action, Status: s.Status, Attempt: s.Attempt, At: s.At,
-				Code: s.Code, Message: s.Message, Plugin: s.Plugin})
-		}
-		return err
-	})
-	return v, err
 }

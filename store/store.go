@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"sync/atomic"
+	"time"
 
 	"github.com/reprieve-run/reprieve/crm"
 	"github.com/reprieve-run/reprieve/store/internal/row"
@@ -31,6 +32,9 @@ type (
 type Options struct {
 	Key  []byte    // the master key: 32 bytes, kept in a file of its own
 	Rand io.Reader // nil: crypto/rand; salts and nonces come from it
+	// Mono is time that only passes, from any beginning: the clock on the wall is held against it. Nil
+	// for a virtual clock, which may jump as it likes.
+	Mono func() time.Duration
 }
 
 // Store is the lifecycle over one engine. It is safe for use by many goroutines.
@@ -39,6 +43,8 @@ type Store struct {
 	keys keyring
 	rand io.Reader
 	mark atomic.Int64 // the clock's high-water mark
+	mono func() time.Duration
+	base atomic.Pointer[baseline]
 	kept atomic.Int64 // as far as it is known to be stored
 	wake chan struct{}
 }
@@ -49,11 +55,12 @@ func New(ctx context.Context, eng row.Engine, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{eng: eng, keys: keys, rand: o.Rand, wake: make(chan struct{}, 1)}
+	s := &Store{eng: eng, keys: keys, rand: o.Rand, mono: o.Mono, wake: make(chan struct{}, 1)}
 	if s.rand == nil {
 		s.rand = rand.Reader
 	}
 	err = eng.View(ctx, func(tx row.Tx) error {
+		s.trust(tx.Now())
 		marks, err := tx.Marks().Get(ctx, []string{markClock, markHead})
 		for _, m := range marks {
 			raise(&s.mark, m.At)
@@ -151,7 +158,7 @@ type Tx struct {
 
 func (s *Store) begin(ctx context.Context, r row.Tx) *Tx {
 	return &Tx{
-		s: s, ctx: ctx, row: r, now: max(r.Now(), crm.Nanos(s.mark.Load())),
+		s: s, ctx: ctx, row: r, now: s.instant(r.Now()),
 		contacts: newSlots(r.Contacts()), lives: newSlots(r.Lives()), objects: newSlots(r.Objects()),
 		accounts: newSlots(r.Accounts()), workflows: newSlots(r.Workflows()),
 		counts: map[row.NameKey]int64{},
@@ -320,39 +327,6 @@ const (
 	markHead  = "log"   // the last sequence number and hash of the log
 	markKey   = "key"   // the fingerprint of the master key
 )
-
-// flushMark raises the high-water mark of the clock: in memory always, before the commit is known,
-// since too high a mark only holds the clock for an instant; in the store at most once a second,
-// since the head of the log bears the instant of what it proves.
-func (tx *Tx) flushMark(ctx context.Context) error {
-	raise(&tx.s.mark, tx.now)
-	if tx.now < crm.Nanos(tx.s.kept.Load())+crm.Second {
-		return nil
-	}
-	old, err := one(ctx, tx.row.Marks(), markClock)
-	if err != nil || old != nil && old.At >= tx.now {
-		return err
-	}
-	tx.marked = true
-	return tx.row.Marks().Write(ctx, []row.Change[row.Mark]{{Old: old, New: &row.Mark{Name: markClock, At: tx.now}}})
-}
-
-// raise moves a mark forward, never back.
-func raise(mark *atomic.Int64, to crm.Nanos) {
-	for {
-		seen := mark.Load()
-		if int64(to) <= seen || mark.CompareAndSwap(seen, int64(to)) {
-			return
-		}
-	}
-}
-
-// ClockBehind says by how much the wall clock is behind the stored high-water mark when that is
-// more than five minutes; then sweeps hold.
-func (tx *Tx) ClockBehind() (crm.Nanos, bool) {
-	d := crm.Nanos(tx.s.mark.Load()) - tx.row.Now()
-	return d, d > 5*crm.Minute
-}
 
 // Cursor reads a named cursor of a reader of the log; nil is the start.
 func (tx *Tx) Cursor(name string) ([]byte, error) {

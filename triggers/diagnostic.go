@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode"
 
 	"github.com/reprieve-run/reprieve/crm"
 )
@@ -67,7 +68,18 @@ func (d *Diagnostic) Error() string {
 	if d.File != "" {
 		at = d.File + ":" + at
 	}
-	return at + d.Severity + "[" + d.Code + "]: " + d.Message
+	return dotted(at + d.Severity + "[" + d.Code + "]: " + d.Message)
+}
+
+// dotted shows what a terminal might obey as a dot, rune for rune, so that a caret stays under its
+// token. A tab stays: it is what the caret's line is indented by.
+func dotted(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r != '\t' && unicode.IsControl(r) || r >= 0x2028 && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
+			return '·'
+		}
+		return r
+	}, s)
 }
 
 // Unwrap gives the finding as the product's error, so that crm.CodeOf answers "invalid".
@@ -82,11 +94,11 @@ func (d *Diagnostic) Render() string {
 	if d.Snippet != "" {
 		number := fmt.Sprint(d.Line)
 		margin := strings.Repeat(" ", len(number))
-		fmt.Fprintf(&b, " %s | %s\n", number, d.Snippet)
+		fmt.Fprintf(&b, " %s | %s\n", number, dotted(d.Snippet))
 		fmt.Fprintf(&b, " %s | %s%s\n", margin, indent(d.Snippet, d.Column-1), strings.Repeat("^", max(d.Length, 1)))
 	}
 	if d.Hint != "" {
-		b.WriteString("   hint: " + d.Hint + "\n")
+		b.WriteString("   hint: " + dotted(d.Hint) + "\n")
 	}
 	return b.String()
 }

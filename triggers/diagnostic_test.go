@@ -160,3 +160,21 @@ func TestFindings(t *testing.T) {
 		t.Errorf("%q", err.Error())
 	}
 }
+
+// What a file or an expression holds must not reach a terminal that would obey it, and the caret must
+// stay under its token.
+func TestRenderIsHarmless(t *testing.T) {
+	t.Parallel()
+	d := &Diagnostic{File: "a\x1b[2J.yaml", Line: 1, Column: 7, Length: 2, Severity: "error", Code: "E102",
+		Message: "\u202enothing\nhas\r that\u0085name", Hint: "\x07did you mean\u2066 this?", Snippet: "\ta\x1b[\u2028=xy"}
+	want := "a·[2J.yaml:1:7: error[E102]: ·nothing·has· that·name\n" +
+		" 1 | \ta·[·=xy\n" +
+		"   | \t     ^^\n" +
+		"   hint: ·did you mean· this?\n"
+	if got := d.Render(); got != want {
+		t.Errorf("got\n%q\nwant\n%q", got, want)
+	}
+	if got := d.Error(); got+"\n" != want[:len(got)+1] {
+		t.Errorf("got %q", got)
+	}
+}

@@ -33,7 +33,7 @@ type span struct{ line, column, length int }
 func newFile(name, text string) *file {
 	text = strings.Map(func(r rune) rune {
 		if r != utf8.RuneError && unreadable(r, utf8.RuneLen(r)) != "" {
-			return utf8.RuneError
+			return '·'
 		}
 		return r
 	}, text)
@@ -64,11 +64,11 @@ func (f *file) place(d *triggers.Diagnostic) {
 	if len(line) > maxSnippet {
 		d.Snippet = ""
 	}
-	end := len(line)
-	for end > 0 && unicode.IsSpace(line[end-1]) {
+	end := min(len(line), s.column-1+d.Length)
+	for end > s.column && unicode.IsSpace(line[end-1]) {
 		end--
 	}
-	d.Length = max(1, min(d.Length, end-s.column+1))
+	d.Length = max(1, end-s.column+1)
 }
 
 // visible finds the character at a place or, if there is none to see, the nearest before it on its

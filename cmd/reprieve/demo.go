@@ -28,6 +28,9 @@ func (c *cli) demo() *cobra.Command {
 		Long: "Imports contacts, lets a workflow delete some, restores them, and purges them at the end of the\n" +
 			"recovery window. Every line is a fact read back from the store; one that does not hold makes it exit 1.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if c.format != "table" {
+				return usage{errors.New("demo tells a story: it prints text only, without --output")}
+			}
 			return playDemo(cmd.Context(), c.out, c.logger(zerolog.ErrorLevel))
 		}}
 }

@@ -27,7 +27,7 @@ func TestDiskFull(t *testing.T) {
 	o, v, call := inProcess(t, shortDir(t), place{free: func(string) (uint64, error) { return free.Load(), nil }})
 	must[server.AccountView](t, call, "account.create", server.AccountCreate{Name: "main"})
 	must[server.Checked](t, call, "workflow.apply", server.WorkflowFiles{Files: []server.File{{Name: "waits.yaml", Content: []byte(diskWorkflow)}}})
-	con := must[server.ContactView](t, call, "contact.create", server.ContactCreate{})
+	con := must[server.ContactView](t, call, "contact.create", server.ContactCreate{Fields: map[string]string{"first_name": "Ada"}})
 	must[server.ContactView](t, call, "contact.tag", server.ContactTag{ID: con.ID.String(), Add: []string{"go"}})
 	if err := o.app.Engine.Settle(t.Context()); err != nil {
 		t.Fatal(err)

@@ -49,12 +49,16 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	c := &cli{in: stdin, out: stdout, err: stderr}
+	c := &cli{in: stdin, out: stdout, err: stderr, tty: isTerminal(stdin)}
+	return c.run(ctx, args)
+}
+
+func (c *cli) run(ctx context.Context, args []string) int {
 	root := c.root()
 	root.SetArgs(args)
-	root.SetIn(stdin)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
+	root.SetIn(c.in)
+	root.SetOut(c.out)
+	root.SetErr(c.err)
 	err := root.ExecuteContext(ctx)
 	code := exitCode(err)
 	if ctx.Err() != nil && code != exitOK {
@@ -108,16 +112,16 @@ func (c *cli) explain(err error) {
 	}
 	var e *crm.Error
 	if !errors.As(err, &e) {
-		fmt.Fprintln(c.err, "error:", err)
+		fmt.Fprintln(c.err, "error:", safeLines(err.Error()))
 		var u usage
 		if errors.As(err, &u) {
 			fmt.Fprintln(c.err, "  help: reprieve --help, or --help after any command")
 		}
 		return
 	}
-	fmt.Fprintf(c.err, "error[%s]: %s\n", e.Code, err)
+	fmt.Fprintf(c.err, "error[%s]: %s\n", e.Code, safeLines(err.Error()))
 	if e.Hint != "" {
-		fmt.Fprintln(c.err, "  help:", e.Hint)
+		fmt.Fprintln(c.err, "  help:", safeLines(e.Hint))
 	}
 }
 
@@ -125,6 +129,7 @@ func (c *cli) explain(err error) {
 type cli struct {
 	in       io.Reader
 	out, err io.Writer
+	tty      bool // a person sits at in
 	data     string
 	format   string
 }
@@ -192,13 +197,19 @@ func (c *cli) version() *cobra.Command {
 }
 
 func (c *cli) docs() *cobra.Command {
-	return &cobra.Command{Use: "docs CODE", Short: "Explain a code of a diagnostic, E101 say", Args: cobra.ExactArgs(1), RunE: func(_ *cobra.Command, args []string) error {
-		for _, codes := range []map[string]string{triggers.Codes, workflow.Codes} {
-			if text, ok := codes[args[0]]; ok {
-				fmt.Fprintf(c.out, "%s: %s\n", args[0], text)
-				return nil
+	return &cobra.Command{Use: "docs CODE", Short: "Explain a code: of a diagnostic (E101) or of an error (conflict)", Args: cobra.ExactArgs(1), RunE: func(_ *cobra.Command, args []string) error {
+		for _, codes := range []map[string]string{triggers.Codes, workflow.Codes, crm.Codes} {
+			text, ok := codes[args[0]]
+			if !ok {
+				continue
 			}
+			if c.format == "table" {
+				_, err := fmt.Fprintf(c.out, "%s: %s\n", args[0], text)
+				return err
+			}
+			return c.print(map[string]string{"code": args[0], "meaning": text}, nil, table{{"code", "meaning"}, {args[0], text}})
 		}
-		return crm.Errorf("explain a code", crm.CodeNotFound, "there is no code %q", args[0])
+		return crm.Errorf("explain a code", crm.CodeNotFound, "there is no code %q", args[0]).
+			WithHint("a code stands in brackets: error[E104] of a file, error[conflict] of a command")
 	}}
 }

@@ -62,14 +62,19 @@ func open(ctx context.Context, p place) (*opened, error) {
 		}
 		return nil, err
 	}
-	eng, err := bolt.Open(filepath.Join(p.dir, storeFile),
+	file := filepath.Join(p.dir, storeFile)
+	eng, err := bolt.Open(file,
 		bolt.Options{Now: func() crm.Nanos { return crm.At(p.clock.Now()) }, NoSync: p.noSync, FreeBytes: p.free})
 	if err != nil {
-		return fail(err)
+		return fail(storeError(file, err))
 	}
-	st, err := store.New(ctx, eng, store.Options{Key: p.key, Rand: p.rand})
+	opts := store.Options{Key: p.key, Rand: p.rand}
+	if _, wall := p.clock.(clock.Wall); wall {
+		opts.Mono = clock.Passed()
+	}
+	st, err := store.New(ctx, eng, opts)
 	if err != nil {
-		return fail(err, eng.Close)
+		return fail(storeError(file, err), eng.Close)
 	}
 	host, err := newHost(p.dir, p.log)
 	if err != nil {
@@ -85,6 +90,21 @@ func open(ctx context.Context, p place) (*opened, error) {
 			return errors.Join(host.Close(context.WithoutCancel(ctx)), st.Close())
 		},
 	}, nil
+}
+
+// storeError names the file in what was said about a store that is locked or damaged, and says what an
+// empty file means.
+func storeError(file string, err error) error {
+	var e *crm.Error
+	if !errors.As(err, &e) || e.Code != crm.CodeLocked && e.Code != crm.CodeCorrupt && e.Code != crm.CodeNewer {
+		return err
+	}
+	named := *e
+	named.Err = fmt.Errorf("%s: %w", file, e.Err)
+	if info, err := os.Stat(file); err == nil && info.Size() == 0 && e.Code == crm.CodeCorrupt {
+		named.Hint = "the file is empty. If nothing was ever in this store, remove the file and run reprieve init; else go back to a backup"
+	}
+	return &named
 }
 
 // newHost makes a plugin host: the built-in actions are this binary, started again. Its sockets are
@@ -171,6 +191,9 @@ func (c *cli) session(ctx context.Context, writes bool, use func(*session) error
 		return err
 	}
 	err = use(s)
+	if s.local != nil {
+		err = storeError(c.path(storeFile), err)
+	}
 	return errors.Join(err, s.Close(ctx, err == nil && writes))
 }
 
@@ -189,15 +212,20 @@ func (c *cli) masterKey() ([]byte, error) {
 	if text == "" {
 		from = c.path(keyFile)
 		raw, err := os.ReadFile(from)
-		if err != nil {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
 			return nil, crm.Errorf("read the master key", crm.CodeNotFound, "%w", err).
 				WithHint("without it the store's log cannot be opened; put the file back, or set REPRIEVE_MASTER_KEY")
+		case err != nil:
+			return nil, crm.Errorf("read the master key", crm.CodeFailed, "it is there and cannot be read: %w", err).
+				WithHint("only the user that ran reprieve init may read it; run as that user, or set REPRIEVE_MASTER_KEY")
 		}
 		text = string(raw)
 	}
 	key, err := hex.DecodeString(strings.TrimSpace(text))
 	if err != nil || len(key) != 32 {
-		return nil, crm.Errorf("read the master key", crm.CodeInvalid, "%s does not hold 64 hexadecimal digits", from)
+		return nil, crm.Errorf("read the master key", crm.CodeInvalid, "%s does not hold 64 hexadecimal digits", from).
+			WithHint("put the key back that reprieve init made; a store opens with no other")
 	}
 	return key, nil
 }

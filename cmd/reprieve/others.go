@@ -61,9 +61,9 @@ func (c *cli) lists() *cobra.Command {
 			return c.print(page, items, t)
 		}
 	}
-	return group("list", "Lists and campaigns with their live members",
-		&cobra.Command{Use: "list", Short: "List the lists", Args: cobra.NoArgs, RunE: show("list.list")},
-		&cobra.Command{Use: "campaigns", Short: "List the campaigns", Args: cobra.NoArgs, RunE: show("campaign.list")})
+	return group("list", "Lists with their live members; of a campaign, runnable enrollments",
+		&cobra.Command{Use: "list", Short: "List the lists with their live members", Args: cobra.NoArgs, RunE: show("list.list")},
+		&cobra.Command{Use: "campaigns", Short: "List the campaigns with their runnable enrollments", Args: cobra.NoArgs, RunE: show("campaign.list")})
 }
 
 func (c *cli) workflow() *cobra.Command {
@@ -77,7 +77,7 @@ func (c *cli) workflow() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return c.checked(v)
+			return c.checked(v, false)
 		}}
 	var grants []string
 	apply := &cobra.Command{Use: "apply PATH...", Short: "Make the workflows in the files active, all or none", Args: cobra.MinimumNArgs(1),
@@ -90,7 +90,7 @@ func (c *cli) workflow() *cobra.Command {
 			if err := c.call(cmd.Context(), "workflow.apply", server.WorkflowFiles{Files: files, Grants: grants}, &v, nil); err != nil {
 				return err
 			}
-			return c.checked(v)
+			return c.checked(v, true)
 		}}
 	apply.Flags().StringSliceVar(&grants, "grant", nil, "what the workflows may do: contact.delete, contact.restore, contact.purge")
 	list := &cobra.Command{Use: "list", Short: "List the applied workflows", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
@@ -100,7 +100,7 @@ func (c *cli) workflow() *cobra.Command {
 		}
 		t, items := table{{"id", "revision", "grants", "unfinished_runs"}}, []any{}
 		for _, w := range page.Workflows {
-			t = append(t, []string{w.ID, w.Revision, strings.Join(w.Grants, ", "), strconv.Itoa(w.Active)})
+			t = append(t, []string{w.ID, w.Revision, strings.Join(w.Grants, ", "), strconv.Itoa(*w.Unfinished)})
 			items = append(items, w)
 		}
 		return c.print(page, items, t)
@@ -156,9 +156,10 @@ func readFiles(paths []string) ([]server.File, error) {
 }
 
 // checked prints what checking or applying found: diagnostics to standard error, the workflows to
-// standard output.
-func (c *cli) checked(v server.Checked) error {
-	if c.format == "table" {
+// standard output. JSON and YAML hold both. A refused file has no table: nothing came of it.
+func (c *cli) checked(v server.Checked, applied bool) error {
+	whole := c.format == "json" || c.format == "yaml"
+	if !whole {
 		for _, d := range v.Diagnostics {
 			fmt.Fprintln(c.err, d.Render())
 		}
@@ -166,13 +167,21 @@ func (c *cli) checked(v server.Checked) error {
 			fmt.Fprintf(c.err, "%s, %s\n", plural(v.Errors, "error"), plural(v.Warnings, "warning"))
 		}
 	}
-	t, items := table{{"id", "revision", "needs", "grants", "changed"}}, []any{}
-	for _, w := range v.Workflows {
-		t = append(t, []string{w.ID, w.Revision, strings.Join(w.Needs, ", "), strings.Join(w.Grants, ", "), strconv.FormatBool(w.Changed)})
-		items = append(items, w)
+	t, items := table{{"id", "revision", "needs"}}, []any{}
+	if applied {
+		t[0] = append(t[0], "grants", "changed")
 	}
-	if err := c.print(v, items, t); err != nil {
-		return err
+	for _, w := range v.Workflows {
+		row := []string{w.ID, w.Revision, strings.Join(w.Needs, ", ")}
+		if applied {
+			row = append(row, strings.Join(w.Grants, ", "), strconv.FormatBool(w.Changed))
+		}
+		t, items = append(t, row), append(items, w)
+	}
+	if v.Errors == 0 || whole {
+		if err := c.print(v, items, t); err != nil {
+			return err
+		}
 	}
 	if v.Errors > 0 {
 		return silent(exitInvalid)
@@ -184,14 +193,23 @@ func (c *cli) runs() *cobra.Command {
 	var q server.RunList
 	var status string
 	list := &cobra.Command{Use: "list", Short: "List runs, the latest last", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
-		q.Status = crm.RunStatus(status)
+		if q.Status = crm.RunStatus(status); status != "" && !slices.Contains(server.RunStatuses, q.Status) {
+			return usage{fmt.Errorf("--status %s: it is %s", status, statuses())}
+		}
+		if err := checkLimit(q.Limit); err != nil {
+			return err
+		}
 		var page server.RunPage
 		if err := c.call(cmd.Context(), "run.list", q, &page, nil); err != nil {
 			return err
 		}
 		t, items := table{{"id", "workflow", "contact", "status", "step", "due", "reason"}}, []any{}
 		for _, r := range page.Runs {
-			t = append(t, []string{r.ID.String(), r.Workflow, r.Contact.String(), string(r.Status), r.Step, stamp(r.Due), r.Reason})
+			contact := ""
+			if !r.Contact.IsZero() {
+				contact = r.Contact.String()
+			}
+			t = append(t, []string{r.ID.String(), r.Workflow, contact, string(r.Status), r.Step, stamp(r.Due), r.Reason})
 			items = append(items, r)
 		}
 		if page.Total > len(page.Runs) {
@@ -201,8 +219,8 @@ func (c *cli) runs() *cobra.Command {
 	}}
 	list.Flags().StringVar(&q.Contact, "contact", "", "only of this contact")
 	list.Flags().StringVar(&q.Workflow, "workflow", "", "only of this workflow")
-	list.Flags().StringVar(&status, "status", "", "active, waiting, suspended, completed, exited, failed or cancelled")
-	list.Flags().IntVar(&q.Limit, "limit", 100, "the latest so many")
+	list.Flags().StringVar(&status, "status", "", "only those that are "+statuses())
+	list.Flags().IntVar(&q.Limit, "limit", 100, "the latest so many, up to "+strconv.Itoa(server.MaxPage))
 	get := &cobra.Command{Use: "get RUN", Short: "Show a run with its journal", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
 		id, err := crm.ParseID[crm.RunKind](args[0])
 		if err != nil {
@@ -214,15 +232,34 @@ func (c *cli) runs() *cobra.Command {
 		}
 		t, items := table{{"step", "action", "status", "attempt", "at", "plugin", "message"}}, []any{}
 		for _, s := range r.Steps {
-			t = append(t, []string{s.Step, s.Action, s.Status, strconv.Itoa(int(s.Attempt)), stamp(s.At), s.Plugin, strings.TrimSpace(s.Code + " " + s.Message)})
+			t = append(t, []string{s.Step, s.Action, s.Status, count(int(s.Attempt)), stamp(s.At), s.Plugin, strings.TrimSpace(s.Code + " " + s.Message)})
 			items = append(items, s)
 		}
 		if c.format == "table" {
-			fmt.Fprintf(c.out, "%s  %s  %s  %s %s\n", r.ID, r.Workflow, r.Status, r.Step, r.Reason)
+			head := slices.DeleteFunc([]string{r.ID.String(), r.Workflow, string(r.Status), r.Step, safe(r.Reason)}, func(s string) bool { return s == "" })
+			fmt.Fprintln(c.out, strings.Join(head, "  "))
 		}
 		return c.print(r, items, t)
 	}}
 	return group("run", "Runs of workflows", list, get)
+}
+
+// statuses names the statuses of runs for people.
+func statuses() string {
+	var names []string
+	for _, s := range server.RunStatuses {
+		names = append(names, string(s))
+	}
+	last := len(names) - 1
+	return strings.Join(names[:last], ", ") + " or " + names[last]
+}
+
+// count is a number, nothing for none.
+func count(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return strconv.Itoa(n)
 }
 
 func (c *cli) event() *cobra.Command {
@@ -242,9 +279,16 @@ func (c *cli) retention() *cobra.Command {
 		if err := c.call(cmd.Context(), "retention.status", server.None{}, &v, nil); err != nil {
 			return err
 		}
-		return c.print(v, nil, table{{"deleted", "due", "held", "next_deadline"},
-			{strconv.FormatInt(v.Deleted, 10), strconv.Itoa(v.Due), strconv.Itoa(v.Held), stamp(v.Next)}})
+		return c.retentionStatus(v)
 	}}
+	confirm := &cobra.Command{Use: "go", Short: "Say that the clock is right although it jumped, so that the running server's sweeps go on", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var v server.RetentionStatus
+			if err := c.call(cmd.Context(), "retention.go", server.None{}, &v, nil); err != nil {
+				return err
+			}
+			return c.retentionStatus(v)
+		}}
 	var q server.RetentionSweep
 	sweep := &cobra.Command{Use: "sweep", Short: "Show what a sweep would purge; purge it with --confirm PURGE", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -259,7 +303,12 @@ func (c *cli) retention() *cobra.Command {
 				{strconv.Itoa(v.Due), strconv.Itoa(v.Purged), strconv.Itoa(v.Held), strconv.Itoa(v.Failed)}})
 		}}
 	sweep.Flags().StringVar(&q.Confirm, "confirm", "", "the word PURGE")
-	return group("retention", "The retention sweep", status, sweep)
+	return group("retention", "The retention sweep", status, sweep, confirm)
+}
+
+func (c *cli) retentionStatus(v server.RetentionStatus) error {
+	return c.print(v, nil, table{{"deleted", "due", "held", "next_deadline", "hold"},
+		{strconv.FormatInt(v.Deleted, 10), strconv.Itoa(v.Due), strconv.Itoa(v.Held), stamp(v.Next), v.Hold}})
 }
 
 func (c *cli) plugin() *cobra.Command {
@@ -268,13 +317,19 @@ func (c *cli) plugin() *cobra.Command {
 		if err := c.call(cmd.Context(), "plugin.list", server.None{}, &page, nil); err != nil {
 			return err
 		}
-		t, items := table{{"action", "plugin", "version", "reads", "effects", "external", "problem"}}, []any{}
+		runs := map[string]server.ProcessView{}
+		for _, p := range page.Processes {
+			for _, a := range p.Actions {
+				runs[a] = p
+			}
+		}
+		t, items := table{{"action", "plugin", "version", "pid", "restarts", "reads", "effects", "external", "problem"}}, []any{}
 		for _, a := range page.Actions {
 			var effects []string
 			for _, e := range a.Effects {
 				effects = append(effects, string(e))
 			}
-			t = append(t, []string{a.Action, a.Plugin, a.Version, strings.Join(a.Reads, " "), strings.Join(effects, " "), strconv.FormatBool(a.External), a.Problem})
+			t = append(t, []string{a.Action, a.Plugin, a.Version, count(runs[a.Action].PID), count(runs[a.Action].Restarts), strings.Join(a.Reads, " "), strings.Join(effects, " "), yes(a.External), a.Problem})
 			items = append(items, a)
 		}
 		return c.print(page, items, t)

@@ -2,13 +2,16 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
+	"unicode"
 
 	"github.com/mattn/go-isatty"
 	"go.yaml.in/yaml/v3"
@@ -58,14 +61,68 @@ func (c *cli) print(answer any, items []any, t table) error {
 		w.Flush()
 		return w.Error()
 	}
-	w := tabwriter.NewWriter(c.out, 0, 4, 2, ' ', 0)
-	for i, row := range t {
+	return c.columns(t)
+}
+
+// columns prints a table for people: without the columns in which nothing stands, and without spaces
+// at the ends of lines.
+func (c *cli) columns(t table) error {
+	var b bytes.Buffer
+	w := tabwriter.NewWriter(&b, 0, 4, 2, ' ', 0)
+	for i, row := range filled(t) {
 		if i == 0 {
 			row = upper(row)
 		}
 		fmt.Fprintln(w, strings.Join(clean(row), "\t"))
 	}
-	return w.Flush()
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	for line := range strings.Lines(b.String()) {
+		if _, err := fmt.Fprintln(c.out, strings.TrimRight(line, " \n")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// filled gives a table without its empty columns; one without rows stays as it is.
+func filled(t table) table {
+	if len(t) < 2 {
+		return t
+	}
+	out := make(table, len(t))
+	for col := range t[0] {
+		if !slices.ContainsFunc(t[1:], func(row []string) bool { return row[col] != "" }) {
+			continue
+		}
+		for i, row := range t {
+			out[i] = append(out[i], row[col])
+		}
+	}
+	return out
+}
+
+// card prints one thing: a line for each key that has a value, or in other formats all of them.
+func (c *cli) card(answer any, keys, values []string) error {
+	if c.format != "table" {
+		return c.print(answer, nil, table{keys, values})
+	}
+	width := 0
+	for i, k := range keys {
+		if values[i] != "" {
+			width = max(width, len(k))
+		}
+	}
+	for i, k := range keys {
+		if values[i] == "" {
+			continue
+		}
+		if _, err := fmt.Fprintf(c.out, "%-*s  %s\n", width, strings.ReplaceAll(k, "_", " "), safe(values[i])); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (c *cli) json(v any, indent string) error {
@@ -95,21 +152,39 @@ func upper(row []string) []string {
 func clean(row []string) []string {
 	out := make([]string, len(row))
 	for i, s := range row {
-		out[i] = strings.Map(func(r rune) rune {
-			if r < ' ' || r == 0x7f || 0x80 <= r && r < 0xa0 {
-				return '·'
-			}
-			return r
-		}, s)
+		out[i] = safe(s)
 	}
 	return out
 }
 
-// guarded keeps a spreadsheet from taking a cell for a formula; telephone numbers are exempt.
+// safe shows what a terminal might obey as a dot: control characters, and those that change the
+// direction of writing.
+func safe(s string) string { return strings.Map(dotted, s) }
+
+// safeLines is safe for a text of several lines.
+func safeLines(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\n' {
+			return r
+		}
+		return dotted(r)
+	}, s)
+}
+
+func dotted(r rune) rune {
+	if unicode.IsControl(r) || r >= 0x2028 && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
+		return '·'
+	}
+	return r
+}
+
+// guarded keeps a spreadsheet from taking a cell for a formula; telephone numbers are exempt. What has
+// been guarded before gets another quote, so that an import, which takes one off, reads what there was.
 func guarded(row []string) []string {
 	out := make([]string, len(row))
 	for i, s := range row {
-		if out[i] = s; s != "" && strings.ContainsRune("=+-@\t\r\x00", rune(s[0])) && !telephone(s) {
+		out[i] = s
+		if inner := strings.TrimLeft(s, "'"); inner != "" && strings.ContainsRune("=+-@\t\r\n", rune(inner[0])) && !telephone(s) {
 			out[i] = "'" + s
 		}
 	}
@@ -128,10 +203,10 @@ func isTerminal(w any) bool {
 
 // ask has a person on a terminal type a word. Elsewhere it gives nothing, and the verb refuses.
 func (c *cli) ask(question string) string {
-	if !isTerminal(c.in) {
+	if !c.tty {
 		return ""
 	}
-	fmt.Fprint(c.err, question)
+	fmt.Fprint(c.err, safeLines(question))
 	line, err := bufio.NewReader(io.LimitReader(c.in, 1000)).ReadString('\n')
 	if err != nil {
 		return ""
@@ -150,6 +225,9 @@ func stamp(n crm.Nanos) string {
 func plural(n int, noun string) string {
 	if n == 1 {
 		return "1 " + noun
+	}
+	if stem, ok := strings.CutSuffix(noun, "y"); ok {
+		return fmt.Sprintf("%d %sies", n, stem)
 	}
 	return fmt.Sprintf("%d %ss", n, noun)
 }

@@ -64,8 +64,8 @@ func trueHistory(t *testing.T) *history {
 		h.calls = append(h.calls, asked{verb: "delete", contact: c, outcome: acknowledged, epoch: d.Manifest.Epoch})
 	}
 	var ids []crm.ContactID
-	for range 3 {
-		ids = append(ids, must[server.ContactView](t, call, "contact.create", server.ContactCreate{}).ID)
+	for _, name := range []string{"Ada", "Bob", "Cy"} {
+		ids = append(ids, must[server.ContactView](t, call, "contact.create", server.ContactCreate{Fields: map[string]string{"first_name": name}}).ID)
 	}
 	remove(ids[2])
 	settle(60 * 24 * time.Hour)

@@ -78,7 +78,7 @@ func TestPluginThatDies(t *testing.T) {
 			if checked.Errors > 0 {
 				t.Fatalf("%v", checked.Diagnostics)
 			}
-			con := must[server.ContactView](t, call, "contact.create", server.ContactCreate{})
+			con := must[server.ContactView](t, call, "contact.create", server.ContactCreate{Fields: map[string]string{"first_name": "Ada"}})
 			must[server.ContactView](t, call, "contact.tag", server.ContactTag{ID: con.ID.String(), Add: []string{"go"}})
 			run := lastRun(t, o, v, call, con.ID, "fragile")
 			if run.Status != c.status || run.Reason != c.reason || len(run.Steps) != 1 {

@@ -25,12 +25,16 @@ import (
 //	wellformed FORMAT           the last output is json, jsonl, yaml or csv, and not empty
 //	mayfly DIR                  make a folder with the plugin that dies
 //
-// $REPRIEVE_DATA is a fresh directory's name and $DEMO the example data.
+// $REPRIEVE_DATA is a fresh directory's name, $DEMO the example data, $PLUGIN the example of a plugin.
 func TestScripts(t *testing.T) {
 	t.Parallel()
-	demo, err := filepath.Abs("../../examples/demo")
+	examples, err := filepath.Abs("../../examples")
 	if err != nil {
 		t.Fatal(err)
+	}
+	var goEnv struct{ GOCACHE, GOMODCACHE, GOPROXY string } // a script has no home to find them in
+	if raw, err := exec.Command("go", "env", "-json", "GOCACHE", "GOMODCACHE", "GOPROXY").Output(); err != nil || json.Unmarshal(raw, &goEnv) != nil {
+		t.Fatalf("go env: %v", err)
 	}
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata", RequireExplicitExec: true, RequireUniqueNames: true,
@@ -42,7 +46,11 @@ func TestScripts(t *testing.T) {
 			env.Defer(func() { _ = os.RemoveAll(tmp) })
 			env.Setenv("TMPDIR", tmp) // short, for sockets
 			env.Setenv("REPRIEVE_DATA", filepath.Join(tmp, "d"))
-			env.Setenv("DEMO", demo)
+			env.Setenv("DEMO", filepath.Join(examples, "demo"))
+			env.Setenv("PLUGIN", filepath.Join(examples, "plugin-go"))
+			env.Setenv("GOCACHE", goEnv.GOCACHE)
+			env.Setenv("GOMODCACHE", goEnv.GOMODCACHE)
+			env.Setenv("GOPROXY", goEnv.GOPROXY)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){

@@ -25,12 +25,15 @@ func (c *cli) initialise() *cobra.Command {
 			if err := c.makeData(); err != nil {
 				return err
 			}
+			if err := server.CheckSocket(c.path(socketFile)); err != nil {
+				fmt.Fprintf(c.err, "warning: %s; reprieve serve will refuse it: use a data directory with a shorter path\n", safe(err.Error()))
+			}
 			var v server.AccountView
 			if err := c.call(cmd.Context(), "account.create", server.AccountCreate{Name: name}, &v, nil); err != nil {
 				return err
 			}
 			fmt.Fprintf(c.err, "made %s; keep %s safe: without it the log cannot be read\n", c.data, c.path(keyFile))
-			return c.print(v, nil, table{{"account", "name", "recovery window"}, {v.ID.String(), v.Name, v.Window}})
+			return c.print(v, nil, table{{"account", "name", "recovery_window"}, {v.ID.String(), v.Name, v.Window}})
 		}}
 	cmd.Flags().StringVar(&name, "name", "main", "name of the account")
 	return cmd
@@ -43,7 +46,7 @@ func (c *cli) makeData() error {
 			WithHint("go on with it, or name another: --data DIR")
 	}
 	if err := os.MkdirAll(c.data, 0o700); err != nil {
-		return crm.Errorf("make the data directory", crm.CodeInvalid, "%w", err)
+		return crm.Errorf("make the data directory", crm.CodeFailed, "%w", err).WithHint("name a place that you may write to: --data DIR")
 	}
 	if os.Getenv("REPRIEVE_MASTER_KEY") == "" {
 		key, err := newMasterKey()
@@ -56,12 +59,12 @@ func (c *cli) makeData() error {
 			err = errors.Join(err, f.Sync(), f.Close())
 		}
 		if err != nil && !errors.Is(err, os.ErrExist) {
-			return crm.Errorf("make the master key", crm.CodeInvalid, "%w", err)
+			return crm.Errorf("make the master key", crm.CodeFailed, "%w", err).WithHint("name a place that you may write to: --data DIR")
 		}
 	}
 	eng, err := bolt.Open(c.path(storeFile), bolt.Options{Now: func() crm.Nanos { return crm.At(clock.Wall{}.Now()) }})
 	if err != nil {
-		return err
+		return storeError(c.path(storeFile), err)
 	}
 	return eng.Close()
 }
@@ -70,24 +73,31 @@ func (c *cli) serve() *cobra.Command {
 	var sweep string
 	cmd := &cobra.Command{Use: "serve", Short: "Run workflows, schedules and sweeps, and answer on the unix socket", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx, cancel := context.WithCancel(cmd.Context())
-			defer cancel()
-			if os.Getenv("GOGC") == "" { // the live heap is small: let it grow rather than be collected all the time
-				debug.SetGCPercent(400)
+			if err := server.CheckSocket(c.path(socketFile)); err != nil {
+				return err
 			}
 			key, err := c.masterKey()
 			if err != nil {
 				return err
 			}
+			if os.Getenv("GOGC") == "" { // the live heap is small: let it grow rather than be collected all the time
+				debug.SetGCPercent(400)
+			}
 			log := c.logger(zerolog.InfoLevel)
-			o, err := open(ctx, place{dir: c.data, key: key, clock: clock.Wall{}, log: log, sweep: sweep})
+			o, err := open(cmd.Context(), place{dir: c.data, key: key, clock: clock.Wall{}, log: log, sweep: sweep})
 			if err != nil {
 				return err
 			}
+			ln, err := server.Listen(c.path(socketFile))
+			if err != nil {
+				return errors.Join(err, o.close())
+			}
 			log.Info().Str("data", c.data).Int("pid", os.Getpid()).Msg("serving")
+			ctx, cancel := context.WithCancel(cmd.Context())
+			defer cancel()
 			done := make(chan error, 2)
 			go func() { done <- o.app.Engine.Run(ctx) }()
-			go func() { done <- server.Serve(ctx, c.path(socketFile), o.app) }()
+			go func() { done <- server.Serve(ctx, ln, o.app) }()
 			err = <-done
 			cancel()
 			err = errors.Join(err, <-done, o.close())
@@ -120,7 +130,7 @@ func (c *cli) store() *cobra.Command {
 		}}
 	inProcess := &cobra.Command{Use: "check-in-process", Hidden: true, Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
 		if err := bolt.Check(c.path(storeFile)); err != nil {
-			return err
+			return storeError(c.path(storeFile), err)
 		}
 		return c.print(map[string]string{"store": c.path(storeFile), "status": "ok"}, nil, table{{"store", "status"}, {c.path(storeFile), "ok"}})
 	}}

@@ -78,3 +78,10 @@ func (v *Virtual) release() {
 	}
 	v.waits = left
 }
+
+// Passed gives a function that says how much time has passed since this call, whatever is done to the
+// clock on the wall.
+func Passed() func() time.Duration {
+	start := time.Now() // carries a monotonic reading, which Since compares
+	return func() time.Duration { return time.Since(start) }
+}

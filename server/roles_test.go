@@ -1,0 +1,117 @@
+package server
+
+import (
+	"io"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/reprieve-run/reprieve/crm"
+)
+
+const plainWorkflow = "version: 1\nid: plain\nname: Plain\ntriggers: [{id: new, event: contact.created}]\nsteps: [{id: pause, wait: 1d}]\n"
+
+// Who may use which verb, under the default policy: a for admins, o for operators, g for agents, v for
+// viewers. A verb that is not here fails the test: whoever adds one decides who may use it.
+var mayUse = map[string]string{
+	"account.create": "a", "account.show": "aogv",
+	"audit.verify": "aogv", "campaign.list": "aogv", "event.status": "aogv", "list.list": "aogv",
+	"contact.create": "aog", "contact.update": "aog", "contact.tag": "aog", "contact.import": "aog",
+	"contact.delete": "a", "contact.restore": "a",
+	"contact.get": "aogv", "contact.list": "aogv", "contact.receipt": "aogv",
+	"record.import": "aog", "record.delete": "aog", "record.list": "aogv",
+	"workflow.check": "aogv", "workflow.apply": "a", "workflow.list": "aogv",
+	"run.list": "aogv", "run.get": "aogv",
+	"retention.go": "a", "retention.status": "aogv", "retention.sweep": "a",
+	"plugin.list": "aogv", "plugin.install": "a",
+}
+
+// TestEveryVerbAsksTheRole calls every verb in every role with a request that nothing else refuses for
+// what it lacks: denied is what the role was refused, and only that.
+func TestEveryVerbAsksTheRole(t *testing.T) {
+	t.Parallel()
+	if verbs := slices.Sorted(slices.Values(sortedKeys(mayUse))); !slices.Equal(verbs, Verbs()) {
+		t.Fatalf("the table has\n%v\nand the server\n%v", verbs, Verbs())
+	}
+	for letter, role := range map[string]crm.Role{"a": crm.Admin, "o": crm.Operator, "g": crm.Agent, "v": crm.Viewer} {
+		t.Run(string(role), func(t *testing.T) {
+			t.Parallel()
+			for _, verb := range Verbs() {
+				r := newRig(t)
+				q, in := r.request(verb)
+				err := r.try(role, verb, q, nil, in)
+				switch may := strings.Contains(mayUse[verb], letter); {
+				case may && err != nil && crm.CodeOf(err) != crm.CodeNotFound:
+					t.Errorf("%s: %v", verb, err)
+				case !may && crm.CodeOf(err) != crm.CodeDenied:
+					t.Errorf("%s was not denied: %v", verb, err)
+				}
+			}
+		})
+	}
+}
+
+// request prepares a store for a verb and gives a request for it that an admin's call succeeds with, but
+// for what there is none of: not_found, which comes after the question of who asks.
+func (r *rig) request(verb string) (any, io.Reader) {
+	if verb == "account.create" {
+		return AccountCreate{Name: "main"}, nil
+	}
+	r.account()
+	ada := r.contact("ada@example.com").ID.String()
+	bob := r.contact("bob@example.com").ID
+	r.delete(bob, "")
+	switch verb {
+	case "contact.create":
+		return ContactCreate{Email: "cy@example.com"}, nil
+	case "contact.update":
+		return ContactUpdate{ID: ada, Fields: map[string]string{"plan": "pro"}}, nil
+	case "contact.tag":
+		return ContactTag{ID: ada, Add: []string{"VIP"}}, nil
+	case "contact.import":
+		return ImportOptions{}, strings.NewReader("Email,Lists\ncy@example.com,News: subscribed\n")
+	case "contact.delete":
+		return ContactDelete{ID: ada, Confirm: "DELETE"}, nil
+	case "contact.restore":
+		return ContactRestore{ID: bob.String(), Confirm: "yes"}, nil
+	case "contact.get", "contact.receipt", "record.list":
+		return ContactID{ID: ada}, nil
+	case "record.import":
+		return ImportOptions{}, strings.NewReader(`{"kind":"company","id":"c1","name":"Acme"}` + "\n")
+	case "record.delete":
+		return RecordDelete{Contact: ada, Record: crm.ItemID{1}}, nil
+	case "workflow.check", "workflow.apply":
+		return WorkflowFiles{Files: []File{{Name: "plain.yaml", Content: []byte(plainWorkflow)}}}, nil
+	case "run.get":
+		return RunID{crm.RunID{1}}, nil
+	case "retention.sweep":
+		return RetentionSweep{Confirm: "PURGE"}, nil
+	case "plugin.install":
+		return PluginInstall{From: "/nowhere/at/all"}, nil
+	}
+	return None{}, nil
+}
+
+// A policy that lets operators purge lets them sweep: no role is written into the verb.
+func TestSweepAsksThePolicy(t *testing.T) {
+	t.Parallel()
+	p := crm.DefaultPolicy()
+	p.Permissions[crm.VerbPurge] = []crm.Role{crm.Operator}
+	acc := &crm.Account{Policy: p}
+	for role, may := range map[crm.Role]bool{crm.Operator: true, crm.Admin: false, crm.Viewer: false} {
+		c := &call{by: crm.Actor{Role: role}}
+		if err := c.allow(acc, "sweep", crm.VerbPurge); (err == nil) != may {
+			t.Errorf("%s: %v", role, err)
+		}
+	}
+}
+
+func TestOneAccount(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.account()
+	r.refused("account.create", AccountCreate{Name: "other"}, crm.CodeConflict)
+	if got := ask[AccountView](r, "account.show", None{}); got.Name != "main" {
+		t.Errorf("the account is %+v", got)
+	}
+}
