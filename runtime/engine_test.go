@@ -289,7 +289,7 @@ func TestRefusedEffectFailsItsStepAlone(t *testing.T) {
 	r.acts.add(plugins.Spec{Action: "two"}, func(context.Context, plugins.Item) plugins.Outcome {
 		return plugins.Outcome{Status: plugins.Done, Effects: []plugins.Effect{{Kind: plugins.EffectAddTag, Tag: "half"}, {Kind: plugins.EffectDelete}}}
 	})
-	r.workflow("w", replaced(atOnce, "two"))
+	r.workflow("w", replaced(atOnce, "two")+"  - {id: rest, wait: 1d}\n")
 	var ks []crm.Key
 	for range 5 {
 		ks = append(ks, r.person())

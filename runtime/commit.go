@@ -1,0 +1,161 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/reprieve-run/reprieve/crm"
+	"github.com/reprieve-run/reprieve/plugins"
+	"github.com/reprieve-run/reprieve/store"
+)
+
+// commit commits turns in chunks that hold the writer briefly, and settles with each that was not
+// taken: a run that moved on is left alone, a decision whose facts changed is made again with the
+// outcome kept, and an effect that was refused fails its step.
+func (e *Engine) commit(ctx context.Context, ps []*pending) error {
+	for len(ps) > 0 {
+		n := min(len(ps), e.turns.size())
+		began := e.clock.Now()
+		left, err := e.commitChunk(ctx, ps[:n])
+		if err != nil {
+			return err
+		}
+		e.turns.took(n, e.clock.Now().Sub(began))
+		for _, p := range left {
+			if err := e.settle(ctx, p); err != nil {
+				return err
+			}
+		}
+		ps = ps[n:]
+	}
+	return nil
+}
+
+// commitChunk commits turns in one transaction and gives back those that were not taken. If one of
+// them broke the transaction, all are given back to be committed singly.
+func (e *Engine) commitChunk(ctx context.Context, ps []*pending) (left []*pending, err error) {
+	err = e.store.Update(ctx, func(tx *store.Tx) error {
+		left = nil
+		keys := make([]crm.Key, len(ps))
+		for i, p := range ps {
+			keys[i] = crm.Key{Account: p.was.Account, Contact: p.was.Contact}
+		}
+		if err := tx.Prefetch(keys); err != nil {
+			return err
+		}
+		for _, p := range ps {
+			a, err := p.advanced()
+			if err == nil {
+				err = tx.CommitRun(a)
+			}
+			if err != nil {
+				left = append(left, p)
+			}
+		}
+		return nil
+	})
+	if crm.IsRefusal(err) {
+		return ps, nil
+	}
+	return left, err
+}
+
+// advanced turns effects into mutations: an effect names a target by its index, and the only target
+// is the run's contact.
+func (p *pending) advanced() (store.Advanced, error) {
+	a := store.Advanced{Was: p.was, Run: p.turn.Run, Seen: p.seen, Steps: p.turn.Steps}
+	for _, ef := range p.turn.Effects {
+		m, err := ef.Mutation(plugins.Target{Contact: p.env.Contact, Life: p.env.Life})
+		if err != nil {
+			return a, err
+		}
+		a.Effects = append(a.Effects, m)
+	}
+	return a, nil
+}
+
+// settle commits one turn on its own, deciding again as often as its facts change.
+func (e *Engine) settle(ctx context.Context, p *pending) error {
+	for try := 0; ; try++ {
+		err := e.store.Update(ctx, func(tx *store.Tx) error {
+			a, err := p.advanced()
+			if err != nil {
+				return err
+			}
+			return tx.CommitRun(a)
+		})
+		switch {
+		case err == nil:
+			return nil
+		case errors.Is(err, store.ErrStale):
+			return e.superseded(ctx, p)
+		case errors.Is(err, store.ErrMoved) && try < 100:
+			if err := e.again(ctx, p); err != nil {
+				return err
+			}
+		case crm.IsRefusal(err) && len(p.turn.Effects) > 0:
+			e.refuse(p, err)
+		default:
+			return err
+		}
+	}
+}
+
+// again decides a turn anew on a fresh snapshot. If it comes to the same step, the outcome that is
+// there stands: a plugin is not called twice for one step. If not, the outcome's effects are dropped
+// with the decision that led to it; what an external call did cannot be dropped and stays in the
+// journal.
+func (e *Engine) again(ctx context.Context, p *pending) error {
+	if err := e.store.View(ctx, func(tx *store.Tx) error {
+		return e.snapshot(tx, p, map[crm.AccountID]map[crm.ItemID]string{})
+	}); err != nil {
+		return err
+	}
+	p.decide()
+	switch {
+	case p.asked != nil && p.call != nil && p.call.Step == p.asked.Step:
+		p.goOn(*p.outcome)
+		return nil
+	case p.asked != nil && p.spec.External:
+		o := *p.outcome
+		o.Effects = nil
+		called := p.was
+		called.Step, called.Status = p.asked.Step, crm.RunActive
+		done := Advance(p.def, called, Input{Env: p.env, Outcome: &o, Plugin: p.spec.Plugin + "@" + p.spec.Version}, p.env.Now)
+		p.turn.Steps = append(done.Steps, p.turn.Steps...)
+	}
+	if p.call != nil { // another action now: the next pass calls it
+		p.turn.Run.Due, p.turn.Call, p.call = p.env.Now, nil, nil
+	}
+	return nil
+}
+
+// refuse turns a refused effect into the step's failure.
+func (e *Engine) refuse(p *pending, err error) {
+	for i := range p.turn.Steps {
+		if s := &p.turn.Steps[i]; s.Action != "" {
+			s.Status, s.Code, s.Message, s.Output = store.StepFailed, crm.CodeOf(err), err.Error(), nil
+		}
+	}
+	p.turn.Effects = nil
+	p.turn.Run.Step, p.turn.Run.Status, p.turn.Run.Due = p.asked.Step, crm.RunFailed, 0
+	p.turn.Run.Reason = fmt.Sprintf("step %s: %s", p.asked.Step, crm.CodeOf(err))
+}
+
+// superseded journals the result that came too late for its run: the contact was deleted or restored
+// while the plugin worked. Nothing else of it is kept.
+func (e *Engine) superseded(ctx context.Context, p *pending) error {
+	return e.store.Update(ctx, func(tx *store.Tx) error {
+		for _, s := range p.turn.Steps {
+			if s.Action == "" {
+				continue
+			}
+			s.Status, s.Output, s.Message = store.StepSuperseded, nil, "the contact was deleted or restored meanwhile"
+			if err := tx.Supersede(p.was, s); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
