@@ -58,13 +58,22 @@ func (s Spec) accept(it Item, o *actionv1.Outcome) Outcome {
 	case *actionv1.Outcome_Retry:
 		return Outcome{Status: Retry, After: crm.Nanos(max(0, r.Retry.GetAfterNanos())), Message: clean(r.Retry.GetReason())}
 	case *actionv1.Outcome_Fail:
-		code := clean(r.Fail.GetCode())
-		if code == "" {
+		// A code is shown and logged in the open; what is none is taken for words, which are sealed.
+		code, message := r.Fail.GetCode(), r.Fail.GetMessage()
+		if !isCode(code) {
+			if code != "" {
+				message = code + ": " + message
+			}
 			code = codeFailed
 		}
-		return Outcome{Status: Fail, Code: code, Message: clean(r.Fail.GetMessage()), Hint: clean(r.Fail.GetHint())}
+		return Outcome{Status: Fail, Code: code, Message: clean(message), Hint: clean(r.Fail.GetHint())}
 	}
 	return failed(CodeNoResult, "the plugin answered without a result")
+}
+
+// isCode says whether a plugin's code is one: up to 64 of a to z, 0 to 9, dot and underscore.
+func isCode(s string) bool {
+	return s != "" && len(s) <= 64 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789._") == ""
 }
 
 func (s Spec) done(it Item, d *actionv1.Done) Outcome {

@@ -42,7 +42,8 @@ const (
 	maxAttempts = 10
 	firstRetry  = crm.Second
 	maxRetry    = 5 * crm.Minute
-	maxTurn     = 1000 // steps in one turn; a workflow has no loops, so no file of 256 KiB reaches it
+	maxAfter    = crm.Day // what an action may ask for
+	maxTurn     = 1000    // steps in one turn; a workflow has no loops, so no file of 256 KiB reaches it
 )
 
 // Advance says what becomes of a run. It is pure: no input or output, no clock, the same answer for
@@ -181,7 +182,7 @@ func (t *turn) outcome(at int, o plugins.Outcome) {
 		rec.Status = store.StepSkipped
 	case plugins.Retry:
 		if t.Run.Attempt < maxAttempts {
-			t.Run.Due = t.now + max(o.After, backoff(t.Run.Attempt))
+			t.Run.Due = t.now + min(max(o.After, backoff(t.Run.Attempt)), maxAfter)
 			t.Run.Attempt++
 			return
 		}

@@ -45,12 +45,20 @@ type Engine struct {
 	mu       sync.Mutex
 	inflight map[crm.RunID]bool
 	busy     map[string]int // batches inside a plugin, by action
+	resting  map[string]rest
+	said     map[string]time.Time // complaints, by their text
 	batches  sync.WaitGroup
 	done     chan struct{} // receives when a batch came back; a hint, like Store.Wake
 	turns    pace          // how many turns a commit takes
 	starts   pace
 	purges   pace
 	swept    *crm.Deadline // how far the sweep under way has come
+}
+
+// rest is how long an action is kept back after a batch that could not be committed.
+type rest struct {
+	until time.Time
+	pause time.Duration
 }
 
 // maxBusy is how many batches of one action may be inside its plugin at once: while one is being
@@ -68,7 +76,7 @@ func New(o Options) (*Engine, error) {
 	}
 	return &Engine{
 		store: o.Store, actions: o.Actions, clock: o.Clock, log: o.Log, sweep: sweep, defs: newDefinitions(),
-		inflight: map[crm.RunID]bool{}, busy: map[string]int{}, done: make(chan struct{}, 1),
+		inflight: map[crm.RunID]bool{}, busy: map[string]int{}, resting: map[string]rest{}, said: map[string]time.Time{}, done: make(chan struct{}, 1),
 		turns: pace{n: 256}, starts: pace{n: 256}, purges: pace{n: 128},
 	}, nil
 }
@@ -86,9 +94,16 @@ func (e *Engine) Run(ctx context.Context) error {
 			return err
 		case err != nil:
 			pause = min(max(2*pause, 100*time.Millisecond), 10*time.Second)
-			e.log.Error().Str("code", crm.CodeOf(err)).Err(err).Msg("a part of a pass failed; it will be tried again")
+			e.complain(err, "a part of a pass failed; it will be tried again")
 			if worked {
 				continue // the other parts must not wait for it
+			}
+			if next, err := e.idle(ctx); err == nil { // nor must what is due
+				select {
+				case <-ctx.Done():
+				case <-e.clock.After(min(pause, next)):
+				}
+				continue
 			}
 		case worked:
 			pause = 0
@@ -124,9 +139,31 @@ func (e *Engine) idle(ctx context.Context) (time.Duration, error) {
 		for _, at := range e.nextFires(now) {
 			wait = min(wait, max(at-now, crm.Second/100))
 		}
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		for _, r := range e.resting {
+			wait = min(wait, max(crm.Nanos(r.until.Sub(e.clock.Now())), crm.Second/100))
+		}
 		return nil
 	})
 	return time.Duration(wait), err
+}
+
+// complain logs an error, the same one once a minute: a full disk must not be filled up by saying so.
+func (e *Engine) complain(err error, msg string) {
+	now, text := e.clock.Now(), msg+err.Error()
+	e.mu.Lock()
+	last, told := e.said[text]
+	if len(e.said) > 1000 {
+		clear(e.said)
+	}
+	if !told || now.Sub(last) >= time.Minute {
+		e.said[text], told = now, false
+	}
+	e.mu.Unlock()
+	if !told {
+		e.log.Error().Str("code", crm.CodeOf(err)).Err(err).Msg(msg)
+	}
 }
 
 // Settle passes until nothing is left to do at this instant and no plugin is working: for virtual

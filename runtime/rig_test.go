@@ -268,10 +268,10 @@ func (f *fakeActions) Execute(ctx context.Context, action string, b plugins.Batc
 		f.keys = append(f.keys, it.Key)
 	}
 	f.mu.Unlock()
-	if fail != nil {
-		return nil, fail
-	}
 	out := make([]plugins.Outcome, len(b.Items))
+	if fail != nil {
+		return out, fail // sent, and nobody knows
+	}
 	for i, it := range b.Items {
 		out[i] = act(ctx, it)
 	}

@@ -38,14 +38,16 @@ func (e *Engine) fireOne(ctx context.Context, a armed) (bool, error) {
 		return began, err
 	}
 	if s.Revision != a.def.Revision { // applied anew in the middle of a fire: what is frozen is dropped
-		return true, e.endFire(ctx, s)
+		err = e.endFire(ctx, s)
+		return err == nil, err
 	}
 	if !s.Frozen {
 		if s, err = e.freeze(ctx, a, s); err != nil {
-			return true, err
+			return false, err
 		}
 	}
-	return true, e.startSelected(ctx, a, s)
+	err = e.startSelected(ctx, a, s)
+	return err == nil, err
 }
 
 // beginFire gives the schedule with a fire to be carried out, nil if there is none. A schedule that
@@ -223,10 +225,11 @@ func (e *Engine) dropAbandoned(ctx context.Context, crons []armed) (worked bool,
 		return nil
 	})
 	for i := range firing {
-		worked = true
-		err = errors.Join(err, e.endFire(ctx, &firing[i]))
+		if err == nil {
+			err = e.endFire(ctx, &firing[i])
+		}
 	}
-	return worked, err
+	return err == nil && len(firing) > 0, err
 }
 
 // endFire closes a fire: what is left of its frozen selection is dropped, a chunk at a time.

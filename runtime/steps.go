@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/reprieve-run/reprieve/crm"
 	"github.com/reprieve-run/reprieve/plugins"
@@ -131,11 +132,11 @@ func (e *Engine) decide(ctx context.Context, due []crm.Run) ([]*pending, error) 
 	if len(due) == 0 {
 		return nil, nil
 	}
-	var ps []*pending
+	var ps, readable []*pending
 	for _, r := range due {
 		def, err := e.definition(ctx, r.Account, r.Workflow, r.Revision)
 		if err != nil {
-			e.log.Error().Str("run", r.ID.String()).Str("code", crm.CodeOf(err)).Err(err).Msg("a run stands still: its revision cannot be loaded")
+			e.complain(err, "runs stand still: their revision cannot be loaded")
 			continue
 		}
 		ps = append(ps, &pending{was: r, def: def})
@@ -145,24 +146,27 @@ func (e *Engine) decide(ctx context.Context, due []crm.Run) ([]*pending, error) 
 		for i, p := range ps {
 			keys[i] = crm.Key{Account: p.was.Account, Contact: p.was.Contact}
 		}
-		if err := tx.Prefetch(keys); err != nil {
+		if err := tx.Prefetch(keys); err != nil && crm.CodeOf(err) != crm.CodeCorrupt {
 			return err
 		}
+		readable = nil
 		lists := map[crm.AccountID]map[crm.ItemID]string{}
 		for _, p := range ps {
-			if err := e.snapshot(tx, p, lists); err != nil {
+			switch err := e.snapshot(tx, p, lists); {
+			case crm.CodeOf(err) == crm.CodeCorrupt: // it must not keep the others
+				e.complain(err, "a run stands still: a row of its contact is damaged; reprieve store check says more")
+			case err != nil:
 				return err
+			default:
+				readable = append(readable, p)
 			}
 		}
 		return nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	for _, p := range ps {
+	for _, p := range readable {
 		p.decide()
 	}
-	return ps, nil
+	return readable, err
 }
 
 // snapshot reads what the run's decisions may read.
@@ -241,7 +245,7 @@ func (e *Engine) launch(ctx context.Context, batch []*pending) bool {
 	action := batch[0].turn.Call.Action
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.busy[action] >= maxBusy || ctx.Err() != nil {
+	if e.busy[action] >= maxBusy || ctx.Err() != nil || e.clock.Now().Before(e.resting[action].until) {
 		return false
 	}
 	e.busy[action]++
@@ -251,10 +255,12 @@ func (e *Engine) launch(ctx context.Context, batch []*pending) bool {
 	e.batches.Add(1)
 	go func() {
 		defer e.batches.Done()
-		if err := e.work(ctx, batch); err != nil {
-			e.log.Error().Str("action", action).Str("code", crm.CodeOf(err)).Err(err).Msg("a batch could not be committed; it will be tried again")
+		err := e.work(ctx, batch)
+		if err != nil {
+			e.complain(err, "a batch could not be committed; it will be tried again")
 		}
 		e.mu.Lock()
+		e.rest(action, err)
 		e.busy[action]--
 		for _, p := range batch {
 			delete(e.inflight, p.was.ID)
@@ -266,6 +272,19 @@ func (e *Engine) launch(ctx context.Context, batch []*pending) bool {
 		}
 	}()
 	return true
+}
+
+// rest keeps an action back for a while after its batch could not be committed (the disk is full, say),
+// longer each time; the caller holds mu.
+func (e *Engine) rest(action string, err error) {
+	if err == nil {
+		delete(e.resting, action)
+		return
+	}
+	r := e.resting[action]
+	r.pause = min(max(2*r.pause, 100*time.Millisecond), 10*time.Second)
+	r.until = e.clock.Now().Add(r.pause)
+	e.resting[action] = r
 }
 
 // work executes a batch and commits what came of it. It runs beside the passes, so that a plugin that
@@ -296,16 +315,15 @@ func (e *Engine) work(ctx context.Context, batch []*pending) error {
 			return err
 		}
 	}
-	e.execute(ctx, spec, batch)
-	if ctx.Err() != nil {
-		return nil // stopping: the same keys again after the start
-	}
-	return e.commit(ctx, batch)
+	// What was answered is committed, also when the engine is being stopped.
+	return e.commit(context.WithoutCancel(ctx), e.execute(ctx, spec, batch))
 }
 
-// execute has the plugin decide the batch and takes each turn on with its outcome. An item without an
-// outcome may have been executed: it is tried again with the same key if that can do no harm.
-func (e *Engine) execute(ctx context.Context, spec plugins.Spec, batch []*pending) {
+// execute has the plugin decide the batch, takes each turn on with its outcome and gives those that
+// have one. An item without an outcome may have been executed: it is tried again with the same key if
+// that can do no harm. A call to the outside world whose intent is written is made, and waited for as
+// long as its action may take, although the engine is being stopped: else nobody would know.
+func (e *Engine) execute(ctx context.Context, spec plugins.Spec, batch []*pending) (answered []*pending) {
 	b := plugins.Batch{Now: batch[0].env.Now, Items: make([]plugins.Item, len(batch))}
 	for i, p := range batch {
 		b.Items[i] = plugins.Item{
@@ -314,23 +332,39 @@ func (e *Engine) execute(ctx context.Context, spec plugins.Spec, batch []*pendin
 			Targets: []plugins.Target{{Contact: p.env.Contact, Life: p.env.Life, Tombstone: p.env.Tombstone, ReadsRev: p.seen.Rev}},
 		}
 	}
-	outcomes, err := e.actions.Execute(ctx, spec.Action, b)
-	if ctx.Err() != nil {
-		return
+	call := ctx
+	if spec.External {
+		call = context.WithoutCancel(ctx)
 	}
+	outcomes, err := e.actions.Execute(call, spec.Action, b)
+	now := e.now(ctx)
 	for i, p := range batch {
-		o := plugins.Outcome{}
+		o := plugins.Outcome{Status: plugins.Retry, Code: plugins.CodeNotSent} // no outcomes at all: nothing was sent
 		if i < len(outcomes) {
 			o = outcomes[i]
 		}
 		switch {
+		case ctx.Err() != nil && (o.Status == plugins.NoOutcome || o.Code == plugins.CodeNotSent) && !spec.External:
+			continue // stopping: the same key again after the start
 		case o.Status == plugins.NoOutcome && (!spec.External || spec.Idempotent):
 			o = plugins.Outcome{Status: plugins.Retry, Code: crm.CodeUnavailable, Message: message(err)}
 		case o.Code == plugins.CodeNotSent && err != nil: // the journal is to say why
 			o.Code, o.Message = crm.CodeOf(err), message(err)
 		}
+		p.env.Now = max(p.env.Now, now) // another try is counted from the answer
 		p.goOn(o)
+		answered = append(answered, p)
 	}
+	return answered
+}
+
+// now is the store's instant; 0 if it cannot be had.
+func (e *Engine) now(ctx context.Context) (now crm.Nanos) {
+	_ = e.store.View(context.WithoutCancel(ctx), func(tx *store.Tx) error {
+		now = tx.Now()
+		return nil
+	})
+	return now
 }
 
 func message(err error) string {

@@ -30,6 +30,11 @@ func (e *Engine) sweepDue(ctx context.Context) (bool, error) {
 	var now crm.Nanos
 	var due bool
 	err := e.store.View(ctx, func(tx *store.Tx) (err error) {
+		due = false
+		if held := tx.ClockHeld(); held != nil { // a state, not a failure: it lasts until somebody sets it right
+			e.complain(held, "sweeps hold")
+			return nil
+		}
 		now = tx.Now()
 		if old, err = tx.Schedule(crm.AccountID{}, sweepName); err != nil {
 			return err

@@ -52,6 +52,19 @@ func refused(line int, row []string, err error) (Reject, bool) {
 // rowReader is readContacts or readAssociated.
 type rowReader[T any] func(r io.Reader, header func([]string), yield func(T) error, reject func(Reject)) error
 
+// counted counts the bytes that were read through it.
+type counted struct {
+	r io.Reader
+	n int
+}
+
+// Read implements io.Reader.
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.n += n
+	return n, err
+}
+
 // importRows takes in what a reader yields, so many rows to a transaction. A row that is refused is
 // rejected with its line and reason; the others of its transaction go in.
 func importRows[T any](c *call, why crm.Cause, read rowReader[T], place func(*T) (line int, row []string), take func(*intake, *T) error) (Imported, error) {
@@ -96,10 +109,12 @@ func importRows[T any](c *call, why crm.Cause, read rowReader[T], place func(*T)
 	if err := commit(); err != nil { // who may not import must not have the file read first
 		return done, err
 	}
-	err := read(c.in, func(h []string) { done.Header = h }, func(row T) error {
-		if rows = append(rows, row); len(rows) < 500 {
+	in := &counted{r: c.in}
+	err := read(in, func(h []string) { done.Header = h }, func(row T) error {
+		if rows = append(rows, row); len(rows) < 500 && in.n < 1<<20 {
 			return nil
 		}
+		in.n = 0
 		return commit()
 	}, done.reject)
 	err = errors.Join(err, commit())

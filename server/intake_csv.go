@@ -174,8 +174,8 @@ func readRow(columns []csvColumn, rec csvRecord, seen intakeSeen) (intakeContact
 	row := csvRow{intakeContact: intakeContact{Line: rec.first}}
 	for i, cell := range rec.cells {
 		switch {
-		case len(cell) > intakeField:
-			return intakeContact{}, &rowError{rejectTooLarge, fmt.Sprintf("column %d holds more than 1 MiB", i+1)}
+		case len(cell) > maxFieldText:
+			return intakeContact{}, &rowError{rejectTooLarge, fmt.Sprintf("column %d holds more than 64 KiB", i+1)}
 		case !goodText(cell):
 			return intakeContact{}, &rowError{rejectEncoding, fmt.Sprintf("column %d is not UTF-8 text: save the file as UTF-8", i+1)}
 		}

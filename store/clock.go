@@ -54,11 +54,11 @@ func (s *Store) instant(wall crm.Nanos) crm.Nanos {
 func (tx *Tx) ClockHeld() error {
 	wall := tx.row.Now()
 	if by := crm.Nanos(tx.s.mark.Load()) - wall; by > maxBehind {
-		return crm.Errorf("sweep", crm.CodeHeldClock, "the clock is %s behind an instant that the store has seen", time.Duration(by)).
+		return crm.Errorf("sweep", crm.CodeHeldClock, "the clock is %s behind an instant that the store has seen", time.Duration(by).Round(time.Minute)).
 			WithHint("set the clock right; the sweep goes on by itself")
 	}
 	if by := tx.s.ahead(wall); by > maxAhead {
-		return crm.Errorf("sweep", crm.CodeHeldClock, "the clock jumped %s ahead", time.Duration(by)).
+		return crm.Errorf("sweep", crm.CodeHeldClock, "the clock jumped %s ahead", time.Duration(by).Round(time.Minute)).
 			WithHint("set the clock right, or, if it is right, have an admin confirm it: reprieve retention go")
 	}
 	return nil

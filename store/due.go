@@ -7,7 +7,7 @@ import (
 
 // DueRuns gives a page of what is due at now, from a key on: the runs, and the timers that are stale,
 // since their run is gone or its epoch is not its contact's any more. It looks at no more than n
-// timers; next is where the following page begins, the zero key at the end.
+// timers; what is damaged is in neither. next is where the following page begins, the zero key at the end.
 func (tx *Tx) DueRuns(from crm.TimerKey, now crm.Nanos, n int) (runs []crm.Run, stale []crm.Timer, next crm.TimerKey, err error) {
 	timers, err := tx.row.Timers().Range(tx.ctx, from, crm.TimerKey{Due: now + 1}, n+1)
 	if err != nil || len(timers) == 0 {
@@ -22,26 +22,48 @@ func (tx *Tx) DueRuns(from crm.TimerKey, now crm.Nanos, n int) (runs []crm.Run, 
 	for i, t := range timers {
 		ids[i], keys[i] = t.Run, crm.Key{Account: t.Account, Contact: t.Contact}
 	}
-	if err := tx.lives.load(tx.ctx, keys...); err != nil {
+	if err := tx.lives.load(tx.ctx, keys...); err != nil && crm.CodeOf(err) != crm.CodeCorrupt {
 		return nil, nil, next, err
 	}
-	got, err := tx.row.Runs().Get(tx.ctx, ids)
+	got, err := tx.readable(ids)
 	if err != nil {
 		return nil, nil, next, err
 	}
 	for i, t := range timers {
 		life, err := tx.Life(keys[i])
-		if err != nil {
+		r, known := got[t.Run]
+		switch {
+		case known && r == nil || crm.CodeOf(err) == crm.CodeCorrupt:
+		case err != nil:
 			return nil, nil, next, err
-		}
-		r := got[t.Run]
-		if staleTimer(t, r, life) {
+		case staleTimer(t, r, life):
 			stale = append(stale, t)
-		} else {
+		default:
 			runs = append(runs, *r)
 		}
 	}
 	return runs, stale, next, nil
+}
+
+// readable reads runs; one whose row is damaged is in the map as nil, so that it does not keep the
+// others from being read.
+func (tx *Tx) readable(ids []crm.RunID) (map[crm.RunID]*crm.Run, error) {
+	got, err := tx.row.Runs().Get(tx.ctx, ids)
+	if crm.CodeOf(err) != crm.CodeCorrupt {
+		return got, err
+	}
+	got = map[crm.RunID]*crm.Run{}
+	for _, id := range ids {
+		switch r, err := tx.Run(id); {
+		case crm.CodeOf(err) == crm.CodeCorrupt:
+			got[id] = nil
+		case err != nil:
+			return nil, err
+		case r != nil:
+			got[id] = r
+		}
+	}
+	return got, nil
 }
 
 // FirstTimer is a key before every timer.

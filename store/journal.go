@@ -71,7 +71,7 @@ func (tx *Tx) Intend(was crm.Run, r crm.StepRecord) (first bool, err error) {
 	if err != nil || old != nil && old.Attempt >= r.Attempt {
 		return false, err
 	}
-	r.Status = StepIntent
+	r.Status, r.At, r.Seq = StepIntent, tx.now, stored.Token<<16
 	tx.wrote = true
 	return true, tx.row.Steps().Write(tx.ctx, []row.Change[crm.StepRecord]{{Old: old, New: &r}})
 }
@@ -87,6 +87,7 @@ func (tx *Tx) Supersede(was crm.Run, r crm.StepRecord) error {
 	if err != nil || life.Epoch == stored.Epoch {
 		return err
 	}
+	r.At, r.Seq = tx.now, stored.Token<<16
 	_, err = tx.CommitStep(r)
 	return err
 }
