@@ -240,6 +240,19 @@ func (d *demo) inventory() error {
 	d.fact(shared > 0, "%d opportunities, %d of them shared by two contacts", opportunities, shared)
 	d.fact(len(statuses) == 4, "list memberships: %d subscribed, %d unsubscribed, %d unconfirmed, %d bounced",
 		statuses[crm.Subscribed], statuses[crm.Unsubscribed], statuses[crm.Unconfirmed], statuses[crm.Bounced])
+	var names []string
+	members := int64(0)
+	for _, verb := range []string{"list.list", "campaign.list"} {
+		page, err := ask[server.ObjectPage](d, verb, server.None{})
+		if err != nil {
+			return err
+		}
+		for _, o := range page.Items {
+			names = append(names, o.Name)
+			members += o.Members
+		}
+	}
+	d.fact(len(names) == 5 && members > 0, "three lists and two campaigns: %s", strings.Join(names, ", "))
 	return nil
 }
 
