@@ -40,6 +40,10 @@ func (e *Engine) dispatch(ctx context.Context) (worked bool, err error) {
 			to = next
 			o := offer{e: e, tx: tx, d: &d, lists: map[crm.AccountID]map[crm.ItemID]string{}}
 			for i := range events {
+				if err := events[i].Err; err != nil {
+					e.complain(err, "an event starts nothing: its contact's row is damaged; reprieve store check says more")
+					continue
+				}
 				if err := o.event(&events[i].Event); err != nil {
 					return err
 				}

@@ -154,6 +154,25 @@ steps:
 	r.expect("its neighbour", r.runs(fine), []string{"w completed act"})
 }
 
+// A damaged contact costs its own events only.
+func TestDamageStopsItsOwnEventsOnly(t *testing.T) {
+	t.Parallel()
+	var bad crm.ContactID
+	r := newRig(t, storetest.MemoryOptions{Seed: 49, Corrupt: func(_ string, row any) {
+		if c, ok := row.(*crm.Contact); ok && c.ID == bad {
+			c.Salt[0] ^= 1 // what was sealed cannot be opened any more
+		}
+	}})
+	r.workflow("w", replaced(atOnce, "mark"))
+	hurt, fine := r.person(), r.person()
+	bad = hurt.Contact
+	r.apply(crm.AddTag{Contact: hurt, Tag: "go"})
+	r.apply(crm.AddTag{Contact: fine, Tag: "go"})
+	r.settle()
+	r.expect("the damaged one", r.runs(hurt), []string{})
+	r.expect("its neighbour", r.runs(fine), []string{"w completed act"})
+}
+
 // A batch that cannot be committed is not tried again at once, and the complaint is made once.
 func TestRefusedBatchRests(t *testing.T) {
 	t.Parallel()

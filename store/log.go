@@ -96,6 +96,7 @@ func (tx *Tx) flushLog(ctx context.Context) error {
 type Logged struct {
 	Seq   uint64
 	Event crm.Event // After is nil when the payload cannot be opened: the contact was purged
+	Err   error     // the contact's row or the payload is damaged; the event starts nothing
 }
 
 // Events gives up to n entries behind a cursor (nil: from the start) and the cursor behind the last.
@@ -114,26 +115,27 @@ func (tx *Tx) Events(after []byte, n int) ([]Logged, []byte, error) {
 			keys = append(keys, crm.Key{Account: e.Account, Contact: e.Contact})
 		}
 	}
-	if err := tx.contacts.load(tx.ctx, keys...); err != nil {
+	if err := tx.contacts.load(tx.ctx, keys...); err != nil && crm.CodeOf(err) != crm.CodeCorrupt {
 		return nil, after, err
 	}
 	out := make([]Logged, len(entries))
 	for i := range entries {
 		e := &entries[i]
-		out[i] = Logged{e.Seq, crm.Event{Kind: e.Kind, Account: e.Account, Contact: e.Contact, Epoch: e.Epoch,
+		out[i] = Logged{Seq: e.Seq, Event: crm.Event{Kind: e.Kind, Account: e.Account, Contact: e.Contact, Epoch: e.Epoch,
 			Rev: e.Rev, At: e.At, By: e.By, Why: e.Why, Data: e.Open}}
 		if len(e.Sealed) == 0 {
 			continue
 		}
+		var p payload
 		c, err := tx.contacts.get(tx.ctx, crm.Key{Account: e.Account, Contact: e.Contact})
-		if err != nil {
-			return nil, after, err
+		if err == nil && c != nil {
+			err = tx.s.open(c, "log", e.Seq, e.Sealed, &p)
 		}
-		if c == nil {
+		if crm.CodeOf(err) == crm.CodeCorrupt { // one damaged contact must not end all dispatching
+			out[i].Err = err
 			continue
 		}
-		var p payload
-		if err := tx.s.open(c, "log", e.Seq, e.Sealed, &p); err != nil {
+		if err != nil {
 			return nil, after, err
 		}
 		out[i].Event.Data, out[i].Event.After = p.Data, p.After
