@@ -3,6 +3,7 @@ package main
 import (
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/reprieve-run/reprieve/crm"
 	"github.com/reprieve-run/reprieve/server"
@@ -51,6 +52,7 @@ func TestDiskFull(t *testing.T) {
 	}
 
 	free.Store(1 << 40)
+	v.Advance(10 * time.Second) // what could not be committed rests a while
 	run := lastRun(t, o, v, call, con.ID, "waits")
 	if run.Status != crm.RunCompleted {
 		t.Errorf("with room again the run is %s: %s", run.Status, run.Reason)
