@@ -127,7 +127,11 @@ func TestPositionsAgree(t *testing.T) {
 		}
 	})
 	for _, s := range []yaml.Style{0, yaml.SingleQuotedStyle, yaml.DoubleQuotedStyle, yaml.LiteralStyle, yaml.FoldedStyle} {
-		if met[s] < 20 {
+		least := 20
+		if testing.Short() { // rapid makes a fifth of the tries
+			least /= 5
+		}
+		if met[s] < least {
 			t.Errorf("style %d was met only %d times", s, met[s])
 		}
 	}
