@@ -79,8 +79,11 @@ func (s Source) fail(code string, from, to int, message, hint string) *Diagnosti
 	line, column := s.position(from)
 	d := &Diagnostic{File: s.File, Line: line, Column: column, Length: max(to-from, 1), Severity: "error",
 		Code: code, Message: message, Hint: hint, Snippet: s.snippet(line)}
+	if d.Snippet != "" { // a line ends before its carriage return
+		d.Column = min(d.Column, utf8.RuneCountInString(d.Snippet)+1)
+	}
 	if end, _ := s.position(max(to-1, from)); end != line { // the rest is on other lines
-		d.Length = max(utf8.RuneCountInString(d.Snippet)-column+1, 1)
+		d.Length = max(utf8.RuneCountInString(d.Snippet)-d.Column+1, 1)
 	}
 	return d
 }
