@@ -85,7 +85,8 @@ func New(o Options) (*Engine, error) {
 // logged and the pass tried again; an error that stopped the store ends Run.
 func (e *Engine) Run(ctx context.Context) error {
 	defer e.batches.Wait()
-	for pause := time.Duration(0); ctx.Err() == nil; {
+	var failing time.Duration // grows from pass to pass while a part of them fails
+	for ctx.Err() == nil {
 		worked, err := e.Pass(ctx)
 		switch {
 		case ctx.Err() != nil:
@@ -93,25 +94,20 @@ func (e *Engine) Run(ctx context.Context) error {
 		case crm.CodeOf(err) == crm.CodeStopped:
 			return err
 		case err != nil:
-			pause = min(max(2*pause, 100*time.Millisecond), 10*time.Second)
+			failing = min(max(2*failing, 100*time.Millisecond), 10*time.Second)
 			e.complain(err, "a part of a pass failed; it will be tried again")
-			if worked {
-				continue // the other parts must not wait for it
-			}
-			if next, err := e.idle(ctx); err == nil { // nor must what is due
-				select {
-				case <-ctx.Done():
-				case <-e.clock.After(min(pause, next)):
-				}
-				continue
-			}
-		case worked:
-			pause = 0
-			continue
 		default:
-			if pause, err = e.idle(ctx); err != nil {
-				pause = time.Second
-			}
+			failing = 0
+		}
+		if worked {
+			continue // also when a part failed: the others must not wait for it
+		}
+		pause, err := e.idle(ctx)
+		if err != nil {
+			pause = time.Second
+		}
+		if failing > 0 {
+			pause = min(pause, failing)
 		}
 		select {
 		case <-ctx.Done():

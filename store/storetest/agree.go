@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -184,6 +183,3 @@ func dump(t *rapid.T, e row.Engine, account int) (all []string) {
 	}
 	return all
 }
-
-// Same says whether two rows are equal once both are in the form in which a store gives them back.
-func Same(a, b any) bool { return reflect.DeepEqual(Normal(a), Normal(b)) }
