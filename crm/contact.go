@@ -29,6 +29,16 @@ type Contact struct {
 	Fields    []Field      `cbor:"11,keyasint,omitempty"`
 	DND       []Channel    `cbor:"12,keyasint,omitempty"`
 	Archived  Flag         `cbor:"13,keyasint,omitzero"`
+	Last      uint64       `cbor:"14,keyasint,omitempty"` // the log's entry of the last change: the end of its history
+	Hold      HoldNote     `cbor:"15,keyasint,omitzero"`  // why it is under a legal hold; that it is, its life says
+}
+
+// HoldNote says why, by whom and when a legal hold was put on a contact. It may be personal, so it is
+// here and nowhere else in the clear.
+type HoldNote struct {
+	Reason string `cbor:"1,keyasint,omitempty" json:"reason,omitempty"`
+	By     string `cbor:"2,keyasint,omitempty" json:"by,omitempty"`
+	At     Nanos  `cbor:"3,keyasint,omitempty" json:"at,omitzero"`
 }
 
 // Identity is an address or a foreign id by which a contact can be found.
@@ -60,6 +70,9 @@ const (
 func (s Status) Valid() bool {
 	return s == Subscribed || s == Unsubscribed || s == Unconfirmed || s == Bounced
 }
+
+// OptedOut says whether who has the status must not be mailed.
+func (s Status) OptedOut() bool { return s == Unsubscribed || s == Bounced }
 
 // Membership is a contact's place on a list.
 type Membership struct {

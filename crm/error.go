@@ -30,6 +30,11 @@ const (
 	CodeUnavailable  = "unavailable"   // the server or a plugin did not answer
 	CodeHeldClock    = "clock_held"    // the clock went backwards: sweeps wait
 	CodeUnknown      = "unknown"       // a call's outcome cannot be known
+	CodeAssociated   = "associated"    // the policy blocks deleting a contact that still has such data
+	CodeLimited      = "limited"       // a limit of the policy is reached
+	CodeExport       = "export_needed" // the policy wants an export before the delete
+	CodeRestoreOff   = "restore_off"   // the policy has restores switched off
+	CodeRunning      = "running"       // such an operation is running already
 	CodeFailed       = "failed"        // something outside the rules: the file system, say
 )
 
@@ -59,6 +64,11 @@ var Codes = map[string]string{
 	CodeUnavailable:  "The server or a plugin did not answer, or broke off in the middle.",
 	CodeHeldClock:    "The clock is behind an instant that the store has seen, so sweeps wait.",
 	CodeUnknown:      "A call to the outside world was made, and whether it had its effect cannot be known.",
+	CodeAssociated:   "The policy does not let a contact be deleted that still has associated data of this kind.",
+	CodeLimited:      "A limit of the policy is reached: so many deletes by a workflow, say, or so many selected contacts.",
+	CodeExport:       "The policy wants the contact exported before it is deleted.",
+	CodeRestoreOff:   "The account's policy has restores switched off.",
+	CodeRunning:      "Such an operation is running on the account already; it has to end first.",
 	CodeFailed:       "Something failed that no rule foresees, the file system for one; the message says what.",
 }
 

@@ -15,20 +15,36 @@ const (
 	ContactDNDChanged   EventKind = "contact.dnd_changed"
 	ContactArchived     EventKind = "contact.archived_changed"
 	RecordCreated       EventKind = "record.created"
+	RecordChanged       EventKind = "record.changed"
 	RecordDeleted       EventKind = "record.deleted"
 	CampaignEnrolled    EventKind = "campaign.enrolled"
+	CampaignLeft        EventKind = "campaign.left"
 	ContactLinked       EventKind = "contact.linked"
+	ContactUnlinked     EventKind = "contact.unlinked"
+	CampaignActivity    EventKind = "campaign.activity" // a message was sent, opened or clicked
 
 	ContactDeleted  EventKind = "contact.deleted"
 	ContactRestored EventKind = "contact.restored"
 	ContactPurged   EventKind = "contact.purged"
 	ContactHeld     EventKind = "contact.held"
 	ContactReleased EventKind = "contact.released"
+	// What a restore left behind was removed at its deadline.
+	ContactDiscarded EventKind = "contact.discarded"
+	// A message for a deleted contact was kept until it is restored, or dropped.
+	InboundQueued  EventKind = "inbound.queued"
+	InboundDropped EventKind = "inbound.dropped"
 
-	RunStarted      EventKind = "run.started"
-	WorkflowApplied EventKind = "workflow.applied"
-	ObjectChanged   EventKind = "object.changed" // a list, campaign, company or opportunity
-	ClockConfirmed  EventKind = "clock.confirmed"
+	RunStarted        EventKind = "run.started"
+	RunResumed        EventKind = "run.resumed"
+	EnrollmentResumed EventKind = "campaign.resumed"
+	WorkflowApplied   EventKind = "workflow.applied"
+	WorkflowDeleted   EventKind = "workflow.deleted"
+	PolicyChanged     EventKind = "policy.changed"
+	AccountHIPAA      EventKind = "account.hipaa"
+	OperationAccepted EventKind = "operation.accepted"
+	OperationEnded    EventKind = "operation.ended"
+	ObjectChanged     EventKind = "object.changed" // a list, campaign, company or opportunity
+	ClockConfirmed    EventKind = "clock.confirmed"
 )
 
 // EventField says what a condition finds under event.NAME for one kind of event.
@@ -49,8 +65,10 @@ var TriggerKinds = map[EventKind][]EventField{
 	ContactDNDChanged:   {{"channel", TextValue}, {"on", BoolValue}},
 	ContactArchived:     {{"on", BoolValue}},
 	RecordCreated:       {{"kind", TextValue}},
+	RecordChanged:       {{"kind", TextValue}},
 	RecordDeleted:       {{"kind", TextValue}},
 	CampaignEnrolled:    {{"campaign", TextValue}},
+	CampaignLeft:        {{"campaign", TextValue}},
 }
 
 // EventData is what happened, as text: which members count depends on the kind of event.
@@ -107,8 +125,9 @@ type Refusal string
 const (
 	NotRefused     Refusal = ""
 	RefusedKind    Refusal = "not_a_trigger_event" // the events of a life start nothing
-	RefusedCause   Refusal = "cause"               // a restore, a purge, an import or late inbound did it
+	RefusedCause   Refusal = "cause"               // a restore, a purge, an import, late inbound or the loss of a tag did it
 	RefusedState   Refusal = "not_live"            // the contact is deleted or purged by now
+	RefusedArchive Refusal = "archived"            // an archived contact is out of every workflow
 	RefusedEpoch   Refusal = "stale_epoch"         // it was deleted or restored since
 	RefusedQuiet   Refusal = "before_restore"      // the fact was last changed before the restore
 	RefusedDepth   Refusal = "too_deep"            // a chain of workflows that set each other off
@@ -140,7 +159,7 @@ func (e Event) Refusal(l Life) Refusal {
 	switch {
 	case !kind:
 		return RefusedKind
-	case e.Why.Kind == ByRestore, e.Why.Kind == ByInbound, e.Why.Kind == ByRetention, e.Why.Kind == ByImport:
+	case e.Why.Kind == ByRestore, e.Why.Kind == ByInbound, e.Why.Kind == ByRetention, e.Why.Kind == ByImport, e.Why.Kind == ByAccount:
 		return RefusedCause
 	case e.Why.Depth >= MaxDepth:
 		return RefusedDepth
@@ -148,6 +167,8 @@ func (e Event) Refusal(l Life) Refusal {
 		return RefusedUnknown
 	case l.State != Live:
 		return RefusedState
+	case e.After.Archived.On:
+		return RefusedArchive
 	case e.Epoch != l.Epoch:
 		return RefusedEpoch
 	case l.QuietRev > 0 && e.Rev <= l.QuietRev:
@@ -167,12 +188,12 @@ type Selectable struct {
 
 // Selectable is the same rule for scheduled selections: a restored contact is skipped until a fact
 // that the selection's where reads has changed since. A where that reads nothing never selects a
-// restored contact. For a selection over deleted contacts there is no quiet revision: what is
+// restored contact, and none selects an archived one. For a selection over deleted contacts there is no quiet revision: what is
 // deleted has not been restored.
 func (c Contact) Selectable(l Life, reads []Fact) (Selectable, bool) {
 	rev := c.HighestRev(reads)
 	switch {
-	case l.State == Purged:
+	case l.State == Purged, l.State == Live && c.Archived.On:
 		return Selectable{}, false
 	case l.State == Live && l.QuietRev > 0 && rev <= l.QuietRev:
 		return Selectable{}, false

@@ -44,6 +44,51 @@ type Life struct {
 	RestorableUntil Nanos       `cbor:"7,keyasint,omitempty"` // stamped at the delete, never shortened
 	Operation       OperationID `cbor:"8,keyasint,omitzero"`  // the bulk operation that deleted it
 	Held            bool        `cbor:"9,keyasint,omitempty"` // a legal hold: no delete, no purge
+	// Lost is what restores did not bring back: hidden by epoch, without a write for each item, and
+	// removed by the sweep at LostUntil, the deadline of the deletion that took it.
+	Lost      []Loss `cbor:"10,keyasint,omitempty"`
+	LostUntil Nanos  `cbor:"11,keyasint,omitempty"`
+	// Last is the log's latest entry about the contact that did not write the contact's own row.
+	Last uint64 `cbor:"12,keyasint,omitempty"`
+}
+
+// Loss hides the contact's items of a kind that were made, or began, in an epoch before Before.
+type Loss struct {
+	Kind   ItemKind `cbor:"1,keyasint" json:"kind"`
+	Before uint64   `cbor:"2,keyasint" json:"before"` // the epoch of the deletion that took them
+	// History: they stay to be seen, as over, and no sweep removes them. Enrollments only.
+	History bool `cbor:"3,keyasint,omitempty" json:"history,omitempty"`
+}
+
+// Hides says whether an item of a kind, of an epoch, is one that a restore did not bring back.
+func (l *Life) Hides(kind ItemKind, epoch uint64) bool {
+	for _, x := range l.Lost {
+		if x.Kind == kind.Ruled() && epoch < x.Before {
+			return true
+		}
+	}
+	return false
+}
+
+// hidBefore is Hides by the losses of deletions before an epoch.
+func (l *Life) hidBefore(kind ItemKind, epoch, before uint64) bool {
+	for _, x := range l.Lost {
+		if x.Kind == kind.Ruled() && epoch < x.Before && x.Before < before {
+			return true
+		}
+	}
+	return false
+}
+
+// TookAlong says whether the deletion that began an epoch took a record along which was not deleted on
+// its own before: it was there, and no earlier restore had left it behind.
+func (l *Life) TookAlong(r *Record, deletion uint64) bool {
+	return r.Epoch < deletion && !l.hidBefore(r.Kind, r.Epoch, deletion)
+}
+
+// Discardable says whether a sweep at now may remove what restores did not bring back.
+func (l *Life) Discardable(now Nanos) bool {
+	return l.State != Purged && l.LostUntil != 0 && now >= l.LostUntil && !l.Held
 }
 
 // Key gives the life's key: the contact's.
@@ -91,7 +136,9 @@ const (
 	Taken       Fate = "taken"       // hidden with the contact: its records, its sole opportunities
 	Detached    Fate = "detached"    // cut off: what it shared goes on without it
 	Interrupted Fate = "interrupted" // a run or a campaign enrollment that is runnable no more
-	Kept        Fate = "kept"        // stays on the contact as it is: tags
+	Kept        Fate = "kept"        // stays the contact's whatever a restore brings back, as tags do by default
+	Stood       Fate = "suspended"   // a run or an enrollment that stood still already
+	Lost        Fate = "lost"        // a sole opportunity that the policy closes for good (S3.15)
 )
 
 // ManifestItem is one thing that a delete took along or cut off.
@@ -99,7 +146,9 @@ type ManifestItem struct {
 	Kind ItemKind `cbor:"1,keyasint" json:"kind"`
 	ID   ItemID   `cbor:"2,keyasint" json:"id,omitzero"`
 	Fate Fate     `cbor:"3,keyasint" json:"fate"`
-	Name string   `cbor:"-" json:"name,omitempty"` // filled in when read
+	// Secondary: the contact was a shared opportunity's primary and is so no more (S3.16).
+	Secondary bool   `cbor:"4,keyasint,omitempty" json:"secondary,omitempty"`
+	Name      string `cbor:"-" json:"name,omitempty"` // filled in when read
 }
 
 // Manifest is exactly what a delete took along or cut off. The row holds the links; the records,
@@ -115,6 +164,7 @@ type Manifest struct {
 	Why             Cause          `cbor:"7,keyasint" json:"why"`
 	Reason          string         `cbor:"8,keyasint,omitempty" json:"reason,omitempty"`
 	Items           []ManifestItem `cbor:"9,keyasint,omitempty" json:"items"`
+	Exported        string         `cbor:"10,keyasint,omitempty" json:"exported_sha256,omitempty"` // of the export that the policy asked for
 }
 
 // Key gives the manifest's key.
@@ -130,7 +180,13 @@ const (
 	SkipCompanyGone       SkipReason = "company_gone"
 	SkipCampaignGone      SkipReason = "campaign_gone"
 	SkipWorkflowGone      SkipReason = "workflow_gone"
-	SkipOpportunityGone   SkipReason = "opportunity_gone"
+	SkipTagGone           SkipReason = "tag_gone"
+	SkipOpportunityLost   SkipReason = "opportunity_lost" // closed by the policy with its last live contact
+	SkipPolicy            SkipReason = "policy"           // the policy does not bring this kind back
+	SkipConflict          SkipReason = "conflict"         // a live contact holds the address by now
+	// Not reasons to skip: what is different about an item that came back.
+	BackAsSecondary SkipReason = "restored_as_secondary" // it was the primary of a shared opportunity
+	BackPastDue     SkipReason = "past_due"              // what it waited for came and went meanwhile; it is not sent
 )
 
 // Outcome says what a restore did with an item of the manifest.
@@ -140,6 +196,7 @@ type Outcome string
 const (
 	Restored  Outcome = "restored"
 	Suspended Outcome = "suspended" // a run or an enrollment: back, visible, with no timer armed
+	History   Outcome = "history"   // a run or an enrollment: to be seen as over, never to go on
 	Skipped   Outcome = "skipped"
 )
 
@@ -149,7 +206,8 @@ type ReceiptItem struct {
 	ID      ItemID     `cbor:"2,keyasint" json:"id,omitzero"`
 	Outcome Outcome    `cbor:"3,keyasint" json:"outcome"`
 	Reason  SkipReason `cbor:"4,keyasint,omitempty" json:"reason,omitempty"`
-	Name    string     `cbor:"-" json:"name,omitempty"` // filled in when read
+	Fact    string     `cbor:"5,keyasint,omitempty" json:"-"` // of an identity: email, phone or external_id; of a tag: its name
+	Name    string     `cbor:"-" json:"name,omitempty"`       // filled in when read
 }
 
 // Receipt is what a restore did, item by item, and the proof of what it did not do: the three
@@ -165,6 +223,7 @@ type Receipt struct {
 	Why      Cause         `cbor:"8,keyasint" json:"why"`
 	Reason   string        `cbor:"9,keyasint,omitempty" json:"reason,omitempty"`
 	Items    []ReceiptItem `cbor:"10,keyasint,omitempty" json:"items"`
+	Lost     []Loss        `cbor:"11,keyasint,omitempty" json:"lost,omitempty"` // the kinds that the policy left behind
 
 	Suppressed  []Suppressed `cbor:"-" json:"triggers_suppressed"` // first refusal of each trigger in this epoch
 	RunsStarted int          `cbor:"-" json:"runs_started"`        // by facts not changed since the restore: 0

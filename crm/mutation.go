@@ -63,9 +63,16 @@ type (
 type (
 	// PutRecord adds an associated record.
 	PutRecord struct{ Record Record }
+	// ChangeRecord changes what is named of a record; nil stays as it is.
+	ChangeRecord struct {
+		Record              ItemKey
+		Title, Body, Status *string
+		Due                 *Nanos
+	}
 	// DeleteRecord deletes one record on its own; no restore of the contact brings it back.
 	DeleteRecord struct{ Record ItemKey }
-	// Connect links the contact to an opportunity, a company or a campaign that exists.
+	// Connect links the contact to an opportunity, a company or a campaign that exists. Connecting with
+	// Primary again makes it the opportunity's primary contact.
 	Connect struct {
 		Contact Key
 		Kind    ItemKind
@@ -73,7 +80,50 @@ type (
 		Primary bool  // an opportunity's primary contact
 		Due     Nanos // a campaign: when its next message is due
 	}
+	// Disconnect takes the contact out of an opportunity, a company or a campaign.
+	Disconnect struct {
+		Contact Key
+		Kind    ItemKind
+		Object  ItemID
+	}
+	// Activity notes that a campaign's message was sent, opened or clicked, and counts it for good.
+	Activity struct {
+		Contact  Key
+		Campaign ItemID
+		What     ActivityKind
+		Next     Nanos // after a sending: when the following message is due; 0: there is none
+	}
+	// ResumeEnrollment makes a campaign enrollment that a restore left suspended runnable again.
+	ResumeEnrollment struct {
+		Contact  Key
+		Campaign ItemID
+		Overdue  Overdue
+	}
 )
+
+// ActivityKind is what became of a campaign's message.
+type ActivityKind string
+
+// The activities. Only an enrollment that is runnable sends.
+const (
+	MessageSent    ActivityKind = "sent"
+	MessageOpened  ActivityKind = "opened"
+	MessageClicked ActivityKind = "clicked"
+)
+
+// Overdue says what becomes of a wait that ended, or a message that came due, while a run or an
+// enrollment could not go on. It belongs to the act of resuming, never to the restore.
+type Overdue string
+
+// The ways to go on.
+const (
+	OverdueSkip  Overdue = "skip"  // what is overdue does not happen: the run ends, the message is left out
+	OverdueShift Overdue = "shift" // every due time moves by as long as it stood still
+	OverdueFire  Overdue = "fire"  // what is overdue happens now
+)
+
+// Valid says whether it is one of the three.
+func (o Overdue) Valid() bool { return o == OverdueSkip || o == OverdueShift || o == OverdueFire }
 
 // The mutations of a life.
 type (
@@ -81,8 +131,9 @@ type (
 	Create struct{ Contact Contact }
 	// Delete hides the contact and everything that hangs on it until a restore or a purge.
 	Delete struct {
-		Contact Key
-		Reason  string
+		Contact  Key
+		Reason   string
+		Exported string // the sha256 of an export of it, in hex, where the policy wants one first
 	}
 	// Restore brings back exactly what the delete took, and starts nothing.
 	Restore struct {
@@ -95,6 +146,8 @@ type (
 		Reason  string
 		Erasure bool
 	}
+	// Discard removes what restores did not bring back, past its deadline.
+	Discard struct{ Contact Key }
 	// Hold puts a legal hold on the contact, deleted or not, or lifts it.
 	Hold struct {
 		Contact Key
@@ -104,37 +157,47 @@ type (
 )
 
 // Target implements Mutation.
-func (m AddTag) Target() Key        { return m.Contact }
-func (m RemoveTag) Target() Key     { return m.Contact }
-func (m SetField) Target() Key      { return m.Contact }
-func (m SetIdentity) Target() Key   { return m.Contact }
-func (m SetMembership) Target() Key { return m.Contact }
-func (m SetDND) Target() Key        { return m.Contact }
-func (m Archive) Target() Key       { return m.Contact }
-func (m PutRecord) Target() Key     { return Key{m.Record.Account, m.Record.Contact} }
-func (m DeleteRecord) Target() Key  { return Key{m.Record.Account, m.Record.Contact} }
-func (m Connect) Target() Key       { return m.Contact }
-func (m Create) Target() Key        { return m.Contact.Key() }
-func (m Delete) Target() Key        { return m.Contact }
-func (m Restore) Target() Key       { return m.Contact }
-func (m Purge) Target() Key         { return m.Contact }
-func (m Hold) Target() Key          { return m.Contact }
+func (m AddTag) Target() Key           { return m.Contact }
+func (m RemoveTag) Target() Key        { return m.Contact }
+func (m SetField) Target() Key         { return m.Contact }
+func (m SetIdentity) Target() Key      { return m.Contact }
+func (m SetMembership) Target() Key    { return m.Contact }
+func (m SetDND) Target() Key           { return m.Contact }
+func (m Archive) Target() Key          { return m.Contact }
+func (m PutRecord) Target() Key        { return Key{m.Record.Account, m.Record.Contact} }
+func (m ChangeRecord) Target() Key     { return Key{m.Record.Account, m.Record.Contact} }
+func (m DeleteRecord) Target() Key     { return Key{m.Record.Account, m.Record.Contact} }
+func (m Connect) Target() Key          { return m.Contact }
+func (m Disconnect) Target() Key       { return m.Contact }
+func (m Activity) Target() Key         { return m.Contact }
+func (m ResumeEnrollment) Target() Key { return m.Contact }
+func (m Discard) Target() Key          { return m.Contact }
+func (m Create) Target() Key           { return m.Contact.Key() }
+func (m Delete) Target() Key           { return m.Contact }
+func (m Restore) Target() Key          { return m.Contact }
+func (m Purge) Target() Key            { return m.Contact }
+func (m Hold) Target() Key             { return m.Contact }
 
-func (AddTag) mutation()        {}
-func (RemoveTag) mutation()     {}
-func (SetField) mutation()      {}
-func (SetIdentity) mutation()   {}
-func (SetMembership) mutation() {}
-func (SetDND) mutation()        {}
-func (Archive) mutation()       {}
-func (PutRecord) mutation()     {}
-func (DeleteRecord) mutation()  {}
-func (Connect) mutation()       {}
-func (Create) mutation()        {}
-func (Delete) mutation()        {}
-func (Restore) mutation()       {}
-func (Purge) mutation()         {}
-func (Hold) mutation()          {}
+func (AddTag) mutation()           {}
+func (RemoveTag) mutation()        {}
+func (SetField) mutation()         {}
+func (SetIdentity) mutation()      {}
+func (SetMembership) mutation()    {}
+func (SetDND) mutation()           {}
+func (Archive) mutation()          {}
+func (PutRecord) mutation()        {}
+func (DeleteRecord) mutation()     {}
+func (Connect) mutation()          {}
+func (ChangeRecord) mutation()     {}
+func (Disconnect) mutation()       {}
+func (Activity) mutation()         {}
+func (ResumeEnrollment) mutation() {}
+func (Discard) mutation()          {}
+func (Create) mutation()           {}
+func (Delete) mutation()           {}
+func (Restore) mutation()          {}
+func (Purge) mutation()            {}
+func (Hold) mutation()             {}
 
 // ChangeFact carries out a mutation of a fact on c, which must be the caller's own copy. The changed
 // fact gets revision rev. A removed fact stays as absent when keepAbsent is set, which it is once

@@ -30,13 +30,14 @@ type FilterOp uint8
 
 // The operators. The zero Filter is FilterAll.
 const (
-	FilterAll   FilterOp = iota // passes everything
-	FilterNone                  // passes nothing
-	FilterAnd                   // every one of Of
-	FilterOr                    // at least one of Of
-	FilterNot                   // not Of[0]
-	FilterTag                   // carries the tag Name, folded
-	FilterField                 // the field Name equals Value
+	FilterAll      FilterOp = iota // passes everything
+	FilterNone                     // passes nothing
+	FilterAnd                      // every one of Of
+	FilterOr                       // at least one of Of
+	FilterNot                      // not Of[0]
+	FilterTag                      // carries the tag Name, folded
+	FilterField                    // the field Name equals Value
+	FilterArchived                 // is archived
 )
 
 // Filter is what an engine can decide by itself: the lowered, possibly wider form of a selection's
@@ -61,6 +62,8 @@ func (f Filter) Match(c *Contact) bool {
 		return !f.Of[0].Match(c)
 	case FilterTag:
 		return c.HasTag(f.Name)
+	case FilterArchived:
+		return c.Archived.On
 	case FilterField:
 		return c.Field(f.Name).Equal(f.Value)
 	}

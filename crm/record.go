@@ -10,12 +10,15 @@ const (
 	Task          ItemKind = 3
 	Appointment   ItemKind = 4
 	ManualAction  ItemKind = 5
+	Message       ItemKind = 6  // of a conversation: it goes where that goes
 	Opportunity   ItemKind = 16 // linked: several contacts may share one
 	Company       ItemKind = 17 // linked: ActiveCampaign calls it an account
 	Campaign      ItemKind = 18 // linked: an enrollment
 	WorkflowRun   ItemKind = 19 // linked: an unfinished run
 	List          ItemKind = 20 // a membership: a fact of the contact, an item in manifests only
 	FinishedRun   ItemKind = 21 // linked: a run that is over, kept for the contact's history
+	TagItem       ItemKind = 22 // a tag of the account: facts of contacts, an item in manifests and receipts
+	IdentityItem  ItemKind = 23 // an address: a fact of the contact, an item in receipts only
 	highestItem   ItemKind = 255
 	firstLinkKind          = Opportunity
 )
@@ -24,10 +27,22 @@ var itemKinds = map[ItemKind]string{
 	Conversation: "conversation", Note: "note", Task: "task", Appointment: "appointment",
 	ManualAction: "manual_action", Opportunity: "opportunity", Company: "company",
 	Campaign: "campaign", WorkflowRun: "workflow_run", List: "list", FinishedRun: "finished_run",
+	Message: "message", TagItem: "tag", IdentityItem: "identity",
 }
 
 // RecordKinds are the kinds of associated record, in the order in which they are shown.
-var RecordKinds = []ItemKind{Conversation, Note, Task, Appointment, ManualAction}
+var RecordKinds = []ItemKind{Conversation, Message, Note, Task, Appointment, ManualAction}
+
+// ObjectKinds are the kinds of what an account owns besides contacts.
+var ObjectKinds = []ItemKind{List, TagItem, Campaign, Company, Opportunity}
+
+// Ruled gives the kind under which a policy speaks of this one: messages go with their conversation.
+func (k ItemKind) Ruled() ItemKind {
+	if k == Message {
+		return Conversation
+	}
+	return k
+}
 
 // String names the kind as YAML, JSON and the command line do.
 func (k ItemKind) String() string { return itemKinds[k] }
@@ -88,6 +103,9 @@ type Record struct {
 	// Deleted marks a deletion of the record on its own: no restore of the contact brings it back
 	// (S1.4, S1.21).
 	Deleted Mark `cbor:"11,keyasint,omitzero"`
+	// Parent is a message's conversation: a message whose conversation was deleted on its own is
+	// deleted with it.
+	Parent ItemID `cbor:"12,keyasint,omitzero"`
 }
 
 // Mark says when, in which epoch and by whom something was deleted on its own.
@@ -103,6 +121,23 @@ func (m Mark) IsSet() bool { return m.At != 0 }
 // Key gives the record's key.
 func (r *Record) Key() ItemKey { return ItemKey{r.Account, r.Contact, r.Kind, r.ID} }
 
+// Gone says which records of one contact, given all of them, were deleted on their own before an epoch
+// (0: ever): by their own mark, or as messages of a conversation that was.
+func Gone(records []Record, before uint64) map[ItemID]bool {
+	gone := map[ItemID]bool{}
+	for i := range records {
+		if r := &records[i]; r.Deleted.IsSet() && (before == 0 || r.Deleted.Epoch < before) {
+			gone[r.ID] = true
+		}
+	}
+	for i := range records {
+		if r := &records[i]; r.Kind == Message && gone[r.Parent] {
+			gone[r.ID] = true
+		}
+	}
+	return gone
+}
+
 // Link ties a contact to something shared: an opportunity, a company, a campaign, a workflow run.
 // For a run, ID holds the run's id.
 type Link struct {
@@ -114,12 +149,13 @@ type Link struct {
 	Since   Nanos     `cbor:"6,keyasint"`
 	Step    uint32    `cbor:"7,keyasint,omitempty"` // a campaign: the next message
 	Due     Nanos     `cbor:"8,keyasint,omitempty"` // a campaign: when it is due
+	Resumed Nanos     `cbor:"9,keyasint,omitempty"` // a campaign: when somebody last resumed it after a restore
 }
 
 // Key gives the link's key.
 func (l *Link) Key() ItemKey { return ItemKey{l.Account, l.Contact, l.Kind, l.ID} }
 
-// ObjectKey names what an account owns besides contacts: a list, a campaign, a company or an
+// ObjectKey names what an account owns besides contacts: a list, a tag, a campaign, a company or an
 // opportunity.
 type ObjectKey struct {
 	Account AccountID
@@ -127,7 +163,7 @@ type ObjectKey struct {
 	ID      ItemID
 }
 
-// Object is a list, a campaign, a company or an opportunity. An opportunity is live while one of
+// Object is a list, a tag, a campaign, a company or an opportunity. An opportunity is live while one of
 // its contacts is live and its mark is not set; its primary stays on the row and is ignored while
 // that contact is deleted.
 type Object struct {
@@ -141,6 +177,11 @@ type Object struct {
 	Stage    string      `cbor:"8,keyasint,omitempty"`
 	Status   string      `cbor:"9,keyasint,omitempty"`
 	Cents    int64       `cbor:"10,keyasint,omitempty"` // an opportunity's value in hundredths
+	// Lost says of a deleted opportunity that the policy closed it with its last live contact (S3.15).
+	Lost bool `cbor:"11,keyasint,omitempty"`
+	// Gone is when a tag was last deleted, whether or not there is one of that name again: what was
+	// deleted before does not get it back (S3.17).
+	Gone Nanos `cbor:"12,keyasint,omitempty"`
 }
 
 // Key gives the object's key.

@@ -47,26 +47,41 @@ type Run struct {
 	// Began is the contact's epoch when the run was started; Epoch moves on with the effects of the
 	// run itself, Began never.
 	Began uint64 `cbor:"20,keyasint,omitempty"`
+	// Resumed is when somebody last resumed the run after a restore had left it suspended.
+	Resumed Nanos `cbor:"21,keyasint,omitempty"`
 }
 
 // OnTombstone says whether the run stands on a deleted contact: it deleted it itself, or was started
 // over deleted contacts. Epochs alternate between live and deleted, so the odd ones are deletions.
 func (r *Run) OnTombstone() bool { return r.Epoch%2 == 1 }
 
-// ReasonRestored is why a run on a tombstone ends when somebody else restores the contact.
-const ReasonRestored = "contact_restored"
+// Why a run ends that nobody can go on with.
+const (
+	ReasonRestored = "contact_restored" // it stood on a tombstone, and somebody else restored the contact
+	ReasonLeft     = "not_restored"     // the policy does not bring enrollments back
+	ReasonPastDue  = "past_due"         // it was resumed with what was overdue to be skipped
+	ReasonGone     = "workflow_gone"    // its workflow was deleted
+)
 
 // StatusFor gives the status as seen beside the contact's life. An unfinished run whose epoch is not
-// the contact's any more is suspended, except one on a tombstone: it is over, since what it stood on
-// is no more.
+// the contact's any more is suspended, except one on a tombstone, which is over since what it stood on
+// is no more, and one that a restore did not bring back.
 func (r *Run) StatusFor(l Life) RunStatus {
 	switch {
 	case r.Status.Finished() || r.Contact.IsZero() || r.Epoch == l.Epoch:
 		return r.Status
-	case r.OnTombstone():
+	case r.OnTombstone(), l.Hides(WorkflowRun, r.Epoch):
 		return RunCancelled
 	}
 	return RunSuspended
+}
+
+// WhyCancelled gives the reason for which StatusFor calls an unfinished run cancelled.
+func (r *Run) WhyCancelled() string {
+	if r.OnTombstone() {
+		return ReasonRestored
+	}
+	return ReasonLeft
 }
 
 // TimerKey orders runs by the instant at which they go on.

@@ -94,12 +94,25 @@ func (e *Engine) settle(ctx context.Context, p *pending) error {
 			if err := e.again(ctx, p); err != nil {
 				return err
 			}
+		case crm.CodeOf(err) == crm.CodeLimited && !p.spec.External && e.waitsForLimit(ctx, p):
+			p.postpone(crm.Hour-p.env.Now%crm.Hour, "waits: "+crm.CodeLimited)
 		case crm.IsRefusal(err) && len(p.turn.Effects) > 0:
 			e.refuse(p, err)
 		default:
 			return err
 		}
 	}
+}
+
+// waitsForLimit says whether a run whose delete met a limit of the policy waits at its step until there
+// is room again, rather than failing.
+func (e *Engine) waitsForLimit(ctx context.Context, p *pending) (waits bool) {
+	err := e.store.View(ctx, func(tx *store.Tx) error {
+		acc, err := tx.Account(p.was.Account)
+		waits = err == nil && acc.Policy.Delete.Limits.OnExceed == crm.Pause
+		return err
+	})
+	return err == nil && waits
 }
 
 // again decides a turn anew on a fresh snapshot. If it comes to the same step, the outcome that is
@@ -151,7 +164,7 @@ func (e *Engine) superseded(ctx context.Context, p *pending) error {
 			if s.Action == "" {
 				continue
 			}
-			s.Status, s.Output, s.Message = store.StepSuperseded, nil, "the contact was deleted or restored meanwhile"
+			s.Status, s.Output, s.Message = store.StepSuperseded, nil, "the contact was deleted, restored or archived meanwhile"
 			if err := tx.Supersede(p.was, s); err != nil {
 				return err
 			}

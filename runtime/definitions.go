@@ -56,6 +56,9 @@ func (e *Engine) refresh(ctx context.Context) error {
 			}
 			active[acc.ID] = map[string]string{}
 			for _, w := range ws {
+				if w.Active == "" { // deleted
+					continue
+				}
 				active[acc.ID][w.ID] = w.Active
 				missing = append(missing, revision{acc.ID, w.ID, w.Active})
 			}
@@ -152,7 +155,9 @@ func names(tx *store.Tx, cache map[crm.AccountID]map[crm.ItemID]string, acc crm.
 		}
 		cache[acc] = map[crm.ItemID]string{}
 		for _, l := range lists {
-			cache[acc][l.ID] = l.Name
+			if cache[acc][l.ID] = l.Name; l.Deleted.IsSet() {
+				cache[acc][l.ID] = "" // nobody is on it any more
+			}
 		}
 	}
 	known := cache[acc]

@@ -11,6 +11,9 @@ import (
 	"github.com/reprieve-run/reprieve/workflow"
 )
 
+// postman delivers what came for a contact while it was deleted.
+var postman = crm.Actor{ID: "system:inbound", Role: crm.System}
+
 // cursorDispatch names how far the dispatcher has read the log.
 const cursorDispatch = "dispatch"
 
@@ -18,6 +21,7 @@ const cursorDispatch = "dispatch"
 type decided struct {
 	starts     []store.Start
 	suppressed []crm.Suppressed
+	back       []crm.Key // restored: what came for them meanwhile is delivered
 }
 
 // dispatch reads the log behind its cursor, offers each event to the triggers that can match it, and
@@ -85,6 +89,11 @@ func (e *Engine) start(tx *store.Tx, d decided) error {
 			return err
 		}
 	}
+	for _, k := range d.back {
+		if err := tx.Deliver(postman, k); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -111,6 +120,7 @@ func (o *offer) restored(ev *crm.Event) error {
 	if err != nil || c == nil || life.Epoch != ev.Epoch {
 		return err
 	}
+	o.d.back = append(o.d.back, c.Key())
 	names, err := names(o.tx, o.lists, ev.Account)
 	if err != nil {
 		return err

@@ -52,6 +52,7 @@ type Engine struct {
 	turns    pace          // how many turns a commit takes
 	starts   pace
 	purges   pace
+	works    pace          // of operations over selections
 	swept    *crm.Deadline // how far the sweep under way has come
 }
 
@@ -77,7 +78,7 @@ func New(o Options) (*Engine, error) {
 	return &Engine{
 		store: o.Store, actions: o.Actions, clock: o.Clock, log: o.Log, sweep: sweep, defs: newDefinitions(),
 		inflight: map[crm.RunID]bool{}, busy: map[string]int{}, resting: map[string]rest{}, said: map[string]time.Time{}, done: make(chan struct{}, 1),
-		turns: pace{n: 256}, starts: pace{n: 256}, purges: pace{n: 128},
+		turns: pace{n: 256}, starts: pace{n: 256}, purges: pace{n: 128}, works: pace{n: 128},
 	}, nil
 }
 
@@ -180,7 +181,7 @@ func (e *Engine) Settle(ctx context.Context) error {
 	}
 }
 
-// Pass does once what is to be done now: dispatch, schedules, due runs, the sweep. It reports whether
+// Pass does once what is to be done now: dispatch, schedules, due runs, operations, the sweep. It reports whether
 // there was anything. Each part goes on although another failed, and none takes more than a few
 // chunks of work, so that a flood of one kind does not keep the others waiting.
 func (e *Engine) Pass(ctx context.Context) (worked bool, err error) {
@@ -188,7 +189,7 @@ func (e *Engine) Pass(ctx context.Context) (worked bool, err error) {
 		return false, err
 	}
 	var errs []error
-	for _, part := range []func(context.Context) (bool, error){e.dispatch, e.fire, e.advanceDue, e.sweepDue} {
+	for _, part := range []func(context.Context) (bool, error){e.dispatch, e.fire, e.advanceDue, e.operate, e.sweepDue} {
 		did, err := part(ctx)
 		worked = worked || did
 		if err != nil {

@@ -28,6 +28,7 @@ type pending struct {
 	asked   *Call            // the action that was executed, if one was,
 	spec    plugins.Spec     // what it may do,
 	outcome *plugins.Outcome // and its outcome: what a plugin has answered is never asked again
+	gone    bool             // its workflow was deleted
 }
 
 // maxClaim is how many timers a page looks at, and maxBatch how many go to a plugin at once.
@@ -187,6 +188,9 @@ func (e *Engine) snapshot(tx *store.Tx, p *pending, lists map[crm.AccountID]map[
 	if err != nil {
 		return err
 	}
+	if p.gone, err = tx.WorkflowGone(k.Account, p.was.Workflow); err != nil {
+		return err
+	}
 	p.env = triggers.Env{Contact: c, Life: life, Tombstone: tomb, Now: tx.Now(), ListName: names,
 		Run: triggers.RunInfo{ID: p.was.ID.String(), Workflow: p.was.Workflow, Trigger: p.was.Trigger, StartedAt: p.was.StartedAt}}
 	if !p.def.Uses("steps") {
@@ -209,6 +213,12 @@ func (e *Engine) snapshot(tx *store.Tx, p *pending, lists map[crm.AccountID]map[
 
 // decide advances the run on its snapshot.
 func (p *pending) decide() {
+	if p.gone {
+		r := p.was
+		r.Status, r.Reason = crm.RunCancelled, crm.ReasonGone
+		p.turn, p.call, p.seen = Turn{Run: r}, nil, store.Seen{}
+		return
+	}
 	p.turn = Advance(p.def, p.was, Input{Env: p.env}, p.env.Now)
 	p.call = p.turn.Call
 	p.see(p.turn.Reads)

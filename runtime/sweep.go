@@ -17,7 +17,18 @@ type SweepReport struct {
 	Due    int       `json:"due"`    // past their deadline
 	Purged int       `json:"purged"` // gone for good
 	Held   int       `json:"held"`   // kept by a legal hold
-	Failed int       `json:"failed"` // refused for another reason; see the log
+	// Discarded are contacts that lost what an earlier restore had left behind, at its deadline.
+	Discarded int `json:"discarded"`
+	Waiting   int `json:"waiting"` // for a bulk restore on their account to end
+	Failed    int `json:"failed"`  // refused for another reason; see the log
+}
+
+func (r *SweepReport) add(o SweepReport) {
+	r.Purged += o.Purged
+	r.Held += o.Held
+	r.Discarded += o.Discarded
+	r.Waiting += o.Waiting
+	r.Failed += o.Failed
 }
 
 var sweeper = crm.Actor{ID: "system:sweep", Role: crm.System}
@@ -52,14 +63,14 @@ func (e *Engine) sweepDue(ctx context.Context) (bool, error) {
 	}
 	report, more, err := e.sweepSome(ctx, &e.swept, maxChunks)
 	if err != nil || more {
-		return more || report.Purged > 0, err
+		return more || report.Purged+report.Discarded > 0, err
 	}
 	next := store.Schedule{Name: sweepName, LastFire: now}
 	err = e.store.Update(ctx, func(tx *store.Tx) error { return tx.PutSchedule(old, &next) })
 	if errors.Is(err, store.ErrStale) {
 		err = nil
 	}
-	return report.Purged > 0, err
+	return report.Purged+report.Discarded > 0, err
 }
 
 // Sweep purges all that is past its deadline, in chunks that hold the writer briefly. It refuses to run
@@ -101,9 +112,7 @@ func (e *Engine) sweepSome(ctx context.Context, after **crm.Deadline, chunks int
 		}
 		e.purges.took(len(chunk), e.clock.Now().Sub(began))
 		report.Due += len(chunk)
-		report.Purged += done.Purged
-		report.Held += done.Held
-		report.Failed += done.Failed
+		report.add(done)
 		*after = &chunk[len(chunk)-1]
 	}
 	return report, true, nil
@@ -122,9 +131,7 @@ func (e *Engine) purgeSingly(ctx context.Context, chunk []crm.Deadline) (SweepRe
 		case err != nil:
 			return report, err
 		}
-		report.Purged += done.Purged
-		report.Held += done.Held
-		report.Failed += done.Failed
+		report.add(done)
 	}
 	return report, nil
 }
@@ -135,10 +142,24 @@ func (e *Engine) purgeChunk(ctx context.Context, chunk []crm.Deadline) (SweepRep
 	err := e.store.Update(ctx, func(tx *store.Tx) error {
 		report = SweepReport{}
 		for _, d := range chunk {
-			_, err := tx.Apply(sweeper, why, crm.Purge{Contact: crm.Key{Account: d.Account, Contact: d.Contact}, Reason: "retention"})
+			k := crm.Key{Account: d.Account, Contact: d.Contact}
+			life, err := tx.Life(k)
+			if err != nil {
+				return err
+			}
+			purged := life.State == crm.Deleted && life.RestorableUntil == d.Until
+			if purged {
+				_, err = tx.Apply(sweeper, why, crm.Purge{Contact: k, Reason: "retention"})
+			} else { // the deadline is that of what a restore left behind
+				_, err = tx.Apply(sweeper, why, crm.Discard{Contact: k})
+			}
 			switch {
-			case err == nil:
+			case err == nil && purged:
 				report.Purged++
+			case err == nil:
+				report.Discarded++
+			case crm.CodeOf(err) == crm.CodeRunning:
+				report.Waiting++
 			case crm.CodeOf(err) == crm.CodeHeld:
 				report.Held++
 			case crm.IsRefusal(err): // restored, or purged by another sweep, since it was read

@@ -43,7 +43,7 @@ func accountCreate(c *call, q AccountCreate) (AccountView, error) {
 			return err
 		}
 		acc := crm.Account{ID: crm.AccountID(id), Name: q.Name, CreatedAt: tx.Now(), Policy: crm.DefaultPolicy()}
-		v = AccountView{ID: acc.ID, Name: acc.Name, CreatedAt: acc.CreatedAt, Window: days(acc.Policy.Window)}
+		v = AccountView{ID: acc.ID, Name: acc.Name, CreatedAt: acc.CreatedAt, Window: days(acc.Policy.Retention.Window)}
 		return tx.PutAccount(acc)
 	})
 	return v, err
@@ -56,7 +56,7 @@ func accountShow(c *call, _ None) (AccountView, error) {
 		if err != nil {
 			return err
 		}
-		v = AccountView{ID: acc.ID, Name: acc.Name, CreatedAt: acc.CreatedAt, HIPAA: acc.HIPAA, Window: days(acc.Policy.Window)}
+		v = AccountView{ID: acc.ID, Name: acc.Name, CreatedAt: acc.CreatedAt, HIPAA: acc.HIPAA, Window: days(acc.Policy.Retention.Window)}
 		for name, n := range map[string]*int64{store.CountLive: &v.Live, store.CountDeleted: &v.Deleted, store.CountPurged: &v.Purged} {
 			if *n, err = tx.Counter(acc.ID, name); err != nil {
 				return err

@@ -1,11 +1,13 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/reprieve-run/reprieve/crm"
+	"github.com/reprieve-run/reprieve/store/internal/row"
 )
 
 // Prefetch loads the contacts and lives of many keys in two reads, before Apply is called for each.
@@ -41,6 +43,35 @@ func (tx *Tx) Apply(by crm.Actor, why crm.Cause, m ...crm.Mutation) ([]crm.Event
 	return events, nil
 }
 
+// errPreview ends a transaction that was a preview: nothing of it is committed.
+var errPreview = errors.New("store: a preview")
+
+// Preview carries out one mutation as Apply does, lets look at what came of it, and undoes it: so what
+// is foreseen is what would be done. What the deed would be refused for by a rule of the policy, a hold
+// or a deadline is given all at once, and does not keep look from seeing the rest. An error is one that
+// leaves nothing to be foreseen: no such contact, or not in that state.
+func (s *Store) Preview(ctx context.Context, by crm.Actor, why crm.Cause, m crm.Mutation, look func(*Tx, crm.Event) error) (obstacles []error, err error) {
+	err = s.eng.Update(ctx, func(r row.Tx) error {
+		tx := s.begin(ctx, r)
+		obstacles = nil
+		tx.obstacles = &obstacles
+		events, err := tx.Apply(by, why, m)
+		if err != nil {
+			return err
+		}
+		if len(events) > 0 {
+			if err := look(tx, events[0]); err != nil {
+				return err
+			}
+		}
+		return errPreview
+	})
+	if errors.Is(err, errPreview) {
+		err = nil
+	}
+	return obstacles, err
+}
+
 func (tx *Tx) apply(by crm.Actor, why crm.Cause, m crm.Mutation) ([]crm.Event, error) {
 	k := m.Target()
 	acc, err := tx.Account(k.Account)
@@ -57,23 +88,35 @@ func (tx *Tx) apply(by crm.Actor, why crm.Cause, m crm.Mutation) ([]crm.Event, e
 	var ev *crm.Event
 	switch m := m.(type) {
 	case crm.Create:
-		ev, err = tx.create(by, why, m)
+		ev, err = tx.create(acc, by, why, m)
 	case crm.Delete:
 		ev, err = tx.delete(acc, by, why, m)
 	case crm.Restore:
 		ev, err = tx.restore(acc, by, why, m)
 	case crm.Purge:
-		ev, err = tx.purge(by, why, m)
+		ev, err = tx.purge(acc, by, why, m)
+	case crm.Discard:
+		ev, err = tx.discard(acc, by, why, m)
 	case crm.Hold:
 		ev, err = tx.hold(by, why, m)
+	case crm.Archive:
+		ev, err = tx.archive(by, why, m)
 	case crm.PutRecord:
 		ev, err = tx.putRecord(by, why, m)
+	case crm.ChangeRecord:
+		ev, err = tx.changeRecord(by, why, m)
 	case crm.DeleteRecord:
 		ev, err = tx.deleteRecord(by, why, m)
 	case crm.Connect:
 		ev, err = tx.connect(by, why, m)
+	case crm.Disconnect:
+		ev, err = tx.disconnect(by, why, m)
+	case crm.Activity:
+		ev, err = tx.activity(by, why, m)
+	case crm.ResumeEnrollment:
+		ev, err = tx.resumeEnrollment(by, why, m)
 	default:
-		ev, err = tx.changeFact(by, why, m)
+		ev, err = tx.changeFact(acc, by, why, m)
 	}
 	if err != nil || ev == nil {
 		return nil, err
@@ -94,6 +137,10 @@ func gate(m crm.Mutation) (crm.Verb, string) {
 			return crm.VerbErase, "erase a contact"
 		}
 		return crm.VerbPurge, "purge a contact"
+	case crm.Discard:
+		return crm.VerbPurge, "discard what was not restored"
+	case crm.ResumeEnrollment:
+		return crm.VerbResume, "resume an enrollment"
 	case crm.Hold:
 		return crm.VerbHold, "hold a contact"
 	}
@@ -113,6 +160,10 @@ func (tx *Tx) allowed(op string, acc *crm.Account, by crm.Actor, why crm.Cause, 
 			WithHint("ask an admin of the account, or have the policy allow it")
 	case why.Kind == crm.ByRetention:
 		if verb == crm.VerbPurge {
+			return nil
+		}
+	case why.Kind == crm.ByAccount, why.Kind == crm.ByInbound: // the engine, for what somebody was let do
+		if verb == crm.VerbWrite {
 			return nil
 		}
 	case why.Kind == crm.ByWorkflow:
@@ -190,12 +241,11 @@ func (tx *Tx) event(kind crm.EventKind, by crm.Actor, why crm.Cause, l crm.Life,
 		At: tx.now, By: by, Why: why, Data: data}
 }
 
-// touch stages a changed contact and announces the event with its image.
-func (tx *Tx) touch(c *crm.Contact, ev crm.Event) *crm.Event {
+// touch stages a changed contact, the caller's own copy, and announces the event with its image.
+func (tx *Tx) touch(c *crm.Contact, l crm.Life, ev crm.Event) (*crm.Event, error) {
 	ev.After = c
 	tx.contacts.put(c.Key(), c)
-	tx.announce(ev)
-	return &ev
+	return &ev, tx.announce(ev, c, l)
 }
 
 // revision gives the revision that a change gets: the next one, or, for what a restore or late

@@ -78,8 +78,7 @@ func (s *Store) ConfirmClock(ctx context.Context, by crm.Actor, acc crm.AccountI
 			return err
 		}
 		wall = tx.row.Now()
-		tx.note(crm.Event{Kind: crm.ClockConfirmed, Account: acc, At: tx.now, By: by, Why: why, Data: crm.EventData{Until: wall}})
-		return nil
+		return tx.note(crm.Event{Kind: crm.ClockConfirmed, Account: acc, At: tx.now, By: by, Why: why, Data: crm.EventData{Until: wall}})
 	})
 	if err == nil {
 		s.trust(wall)

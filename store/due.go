@@ -177,21 +177,24 @@ type FrozenItem struct {
 
 // Frozen gives the items of a frozen selection behind a contact (zero: from the start), at most n.
 func (tx *Tx) Frozen(op crm.OperationID, after crm.Key, n int) ([]FrozenItem, error) {
+	items, err := tx.frozen(op, after, n)
+	out := make([]FrozenItem, len(items))
+	for i, it := range items {
+		out[i] = FrozenItem{crm.Key{Account: it.Account, Contact: it.Contact}, it.Epoch}
+	}
+	return out, err
+}
+
+func (tx *Tx) frozen(op crm.OperationID, after crm.Key, n int) ([]row.Item, error) {
 	var last crm.Key
 	for i := range last.Account {
 		last.Account[i] = 0xff
 	}
 	got, err := tx.row.Items().Range(tx.ctx, row.ItemKey{Op: op, Contact: after}, row.ItemKey{Op: op, Contact: last}, n+1)
-	if err != nil {
-		return nil, err
+	if err == nil && len(got) > 0 && (crm.Key{Account: got[0].Account, Contact: got[0].Contact}) == after {
+		got = got[1:]
 	}
-	var out []FrozenItem
-	for _, it := range got {
-		if k := (crm.Key{Account: it.Account, Contact: it.Contact}); k != after && len(out) < n {
-			out = append(out, FrozenItem{k, it.Epoch})
-		}
-	}
-	return out, nil
+	return got[:min(n, len(got))], err
 }
 
 // DropFrozen removes items of a frozen selection that were handled.

@@ -8,7 +8,7 @@ import (
 )
 
 // create makes a live contact; every fact of it gets revision 1.
-func (tx *Tx) create(by crm.Actor, why crm.Cause, m crm.Create) (*crm.Event, error) {
+func (tx *Tx) create(acc *crm.Account, by crm.Actor, why crm.Cause, m crm.Create) (*crm.Event, error) {
 	const op = "create a contact"
 	k := m.Contact.Key()
 	life, err := tx.Life(k)
@@ -41,6 +41,11 @@ func (tx *Tx) create(by crm.Actor, why crm.Cause, m crm.Create) (*crm.Event, err
 	if _, err := io.ReadFull(tx.s.rand, c.Salt[:]); err != nil {
 		return nil, err
 	}
+	for _, t := range c.Tags {
+		if err := mayTag(acc, t.Name); err != nil {
+			return nil, err
+		}
+	}
 	if err := tx.indexIdentities(c, nil, c.Identities()); err != nil {
 		return nil, err
 	}
@@ -49,8 +54,11 @@ func (tx *Tx) create(by crm.Actor, why crm.Cause, m crm.Create) (*crm.Event, err
 			return nil, err
 		}
 	}
+	if err := tx.optOut(c, nil, 1); err != nil {
+		return nil, err
+	}
 	tx.count(k.Account, CountLive, 1)
-	return tx.touch(c, tx.event(crm.ContactCreated, by, why, life, 1, crm.EventData{})), nil
+	return tx.touch(c, life, tx.event(crm.ContactCreated, by, why, life, 1, crm.EventData{}))
 }
 
 // firstFacts gives the contact as one mutation of each of its facts would have made it, all at
@@ -89,7 +97,7 @@ func badStatus(op string, c crm.ContactID) error {
 }
 
 // changeFact carries out a mutation of one fact and keeps the indexes beside it.
-func (tx *Tx) changeFact(by crm.Actor, why crm.Cause, m crm.Mutation) (*crm.Event, error) {
+func (tx *Tx) changeFact(acc *crm.Account, by crm.Actor, why crm.Cause, m crm.Mutation) (*crm.Event, error) {
 	const op = "change a contact"
 	was, life, err := tx.load(op, m.Target(), crm.OnlyLive)
 	if err != nil {
@@ -105,6 +113,14 @@ func (tx *Tx) changeFact(by crm.Actor, why crm.Cause, m crm.Mutation) (*crm.Even
 		}
 		on.Name = obj.Name
 		m = on
+		if is := was.Membership(on.List); is != nil && is.Status.OptedOut() && !on.Status.OptedOut() && why.Kind == crm.ByImport {
+			return nil, nil // an import does not overrule who opted out
+		}
+	}
+	if add, ok := m.(crm.AddTag); ok && !was.HasTag(add.Tag) {
+		if err := mayTag(acc, add.Tag); err != nil {
+			return nil, err
+		}
 	}
 	c := was.Clone()
 	rev := revision(was, life, why)
@@ -119,6 +135,9 @@ func (tx *Tx) changeFact(by crm.Actor, why crm.Cause, m crm.Mutation) (*crm.Even
 		if err := tx.moveIdentity(op, was, c, m.Name); err != nil {
 			return nil, err
 		}
+		if err := tx.optOut(c, was.Identities(), rev); err != nil {
+			return nil, err
+		}
 	case crm.SetMembership:
 		if (was.Membership(m.List) != nil) != (c.Membership(m.List) != nil) {
 			if err := tx.indexMember(c, m.List, m.Status != ""); err != nil {
@@ -126,7 +145,7 @@ func (tx *Tx) changeFact(by crm.Actor, why crm.Cause, m crm.Mutation) (*crm.Even
 			}
 		}
 	}
-	return tx.touch(c, tx.event(kind, by, why, life, rev, data)), nil
+	return tx.touch(c, life, tx.event(kind, by, why, life, rev, data))
 }
 
 func (tx *Tx) moveIdentity(op string, was, c *crm.Contact, name string) error {
@@ -144,18 +163,39 @@ func (tx *Tx) moveIdentity(op string, was, c *crm.Contact, name string) error {
 	return tx.indexIdentities(c, only(was), only(c))
 }
 
-// freeIdentities refuses identities that another live contact holds. A deleted contact never blocks
+// A conflict is an address that another live contact holds.
+type conflict struct {
+	crm.NamedIdentity
+	holder crm.ContactID
+}
+
+func (t conflict) refusal(op string, c crm.ContactID) *crm.Error {
+	return crm.Errorf(op, crm.CodeConflict, "the live contact %s has the same %s", t.holder, t.Name).About(c).
+		WithHint("change or delete %s first", t.holder)
+}
+
+// freeIdentities refuses addresses that another live contact holds. A deleted contact never blocks
 // its own address, and does not count (twice told of other products: users could neither create nor
 // restore).
 func (tx *Tx) freeIdentities(op string, c *crm.Contact, ids []crm.NamedIdentity) error {
+	taken, err := tx.taken(c, ids)
+	if err == nil && len(taken) > 0 {
+		return taken[0].refusal(op, c.ID)
+	}
+	return err
+}
+
+// taken gives those of the contact's addresses that another live contact holds.
+func (tx *Tx) taken(c *crm.Contact, ids []crm.NamedIdentity) ([]conflict, error) {
 	if len(ids) == 0 {
-		return nil
+		return nil, nil
 	}
 	hashes := tx.s.keys.identityHashes(c.Account, ids)
 	found, err := tx.row.ByIdentity(tx.ctx, hashes)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	var taken []conflict
 	for i, h := range hashes {
 		for _, k := range found[h] {
 			if k.Contact == c.ID {
@@ -163,15 +203,15 @@ func (tx *Tx) freeIdentities(op string, c *crm.Contact, ids []crm.NamedIdentity)
 			}
 			life, err := tx.Life(k)
 			if err != nil {
-				return err
+				return nil, err
 			}
 			if life.State == crm.Live {
-				return crm.Errorf(op, crm.CodeConflict, "the live contact %s has the same %s", k.Contact, ids[i].Name).About(c.ID).
-					WithHint("change or delete %s first", k.Contact)
+				taken = append(taken, conflict{ids[i], k.Contact})
+				break
 			}
 		}
 	}
-	return nil
+	return taken, nil
 }
 
 func (tx *Tx) indexIdentities(c *crm.Contact, was, is []crm.NamedIdentity) error {
@@ -195,7 +235,9 @@ func (tx *Tx) indexMember(c *crm.Contact, list crm.ItemID, on bool) error {
 	if !on {
 		ch, d = row.Change[row.Member]{Old: m}, -1
 	}
-	tx.count(c.Account, CountOf(list), d)
+	if !c.Archived.On {
+		tx.count(c.Account, CountOf(list), d)
+	}
 	return tx.row.Members().Write(tx.ctx, []row.Change[row.Member]{ch})
 }
 

@@ -27,6 +27,7 @@ type entry struct {
 	Why     crm.Cause     `cbor:"10,keyasint"`
 	Open    crm.EventData `cbor:"11,keyasint,omitzero"`
 	Sealed  []byte        `cbor:"12,keyasint,omitempty"`
+	Before  uint64        `cbor:"13,keyasint,omitempty"` // the entry before it in the contact's history
 
 	// What is sealed when the entry is written; nil for an entry that stands in the open.
 	payload *payload
@@ -39,20 +40,55 @@ type payload struct {
 	After *crm.Contact  `cbor:"2,keyasint,omitempty"`
 }
 
-// announce stages an event of a contact's facts: its data and its image are sealed.
-func (tx *Tx) announce(ev crm.Event) {
-	tx.entries = append(tx.entries, entry{
-		Kind: ev.Kind, Account: ev.Account, Contact: ev.Contact, Epoch: ev.Epoch, Rev: ev.Rev,
-		At: ev.At, By: ev.By, Why: ev.Why, payload: &payload{ev.Data, ev.After}, salt: ev.After,
-	})
+// announce stages an event of a contact's facts: its data and its image are sealed. It puts the entry
+// at the end of the contact's history, in c, which the caller stages.
+func (tx *Tx) announce(ev crm.Event, c *crm.Contact, l crm.Life) error {
+	e := entryOf(ev)
+	e.payload, e.salt = &payload{ev.Data, ev.After}, c
+	return tx.extend(e, max(c.Last, l.Last), &c.Last)
 }
 
-// note stages an event that holds no personal data: a life's, a run's, a workflow's.
-func (tx *Tx) note(ev crm.Event) {
-	tx.entries = append(tx.entries, entry{
-		Kind: ev.Kind, Account: ev.Account, Contact: ev.Contact, Epoch: ev.Epoch, Rev: ev.Rev,
-		At: ev.At, By: ev.By, Why: ev.Why, Open: ev.Data,
-	})
+// noteLife stages an event of a life, which holds no personal data, at the end of the contact's history,
+// in l, which the caller stages. c is nil once the contact is purged.
+func (tx *Tx) noteLife(ev crm.Event, c *crm.Contact, l *crm.Life) error {
+	e, last := entryOf(ev), l.Last
+	e.Open = ev.Data
+	if c != nil {
+		last = max(last, c.Last)
+	}
+	return tx.extend(e, last, &l.Last)
+}
+
+// note stages an event that holds no personal data and belongs to no contact's history: a run's, a
+// workflow's, the account's.
+func (tx *Tx) note(ev crm.Event) error {
+	e := entryOf(ev)
+	e.Open = ev.Data
+	return tx.extend(e, 0, nil)
+}
+
+func entryOf(ev crm.Event) entry {
+	return entry{Kind: ev.Kind, Account: ev.Account, Contact: ev.Contact, Epoch: ev.Epoch, Rev: ev.Rev, At: ev.At, By: ev.By, Why: ev.Why}
+}
+
+// extend stages an entry and writes its number to where a history ends.
+func (tx *Tx) extend(e entry, before uint64, end *uint64) error {
+	if tx.head == nil {
+		head, err := one(tx.ctx, tx.row.Marks(), markHead)
+		if err != nil {
+			return err
+		}
+		if head == nil {
+			head = &row.Mark{}
+		}
+		tx.head = head
+	}
+	e.Seq, e.Before = tx.head.N+uint64(len(tx.entries))+1, before
+	if end != nil {
+		*end = e.Seq
+	}
+	tx.entries = append(tx.entries, e)
+	return nil
 }
 
 // flushLog chains and appends the staged entries.
@@ -60,20 +96,18 @@ func (tx *Tx) flushLog(ctx context.Context) error {
 	if len(tx.entries) == 0 {
 		return nil
 	}
-	head, err := one(ctx, tx.row.Marks(), markHead)
-	if err != nil {
-		return err
-	}
-	next := row.Mark{Name: markHead, Bytes: make([]byte, sha256.Size), At: tx.now}
-	if head != nil {
+	head, next := tx.head, row.Mark{Name: markHead, Bytes: make([]byte, sha256.Size), At: tx.now}
+	if head.N > 0 {
 		next.N, next.Bytes = head.N, bytes.Clone(head.Bytes)
+	} else {
+		head = nil
 	}
 	rows := make([][]byte, len(tx.entries))
 	for i := range tx.entries {
 		e := &tx.entries[i]
-		next.N++
-		e.Seq = next.N
+		next.N = e.Seq
 		e.Prev = [32]byte(next.Bytes)
+		var err error
 		if e.payload != nil {
 			if e.Sealed, err = tx.s.seal(e.salt, "log", e.Seq, e.payload); err != nil {
 				return err
@@ -85,7 +119,7 @@ func (tx *Tx) flushLog(ctx context.Context) error {
 		sum := sha256.Sum256(rows[i])
 		next.Bytes = sum[:]
 	}
-	tx.entries = nil
+	tx.entries, tx.head = nil, nil
 	if err := tx.row.Append(ctx, logName, rows); err != nil {
 		return err
 	}
@@ -97,6 +131,8 @@ type Logged struct {
 	Seq   uint64
 	Event crm.Event // After is nil when the payload cannot be opened: the contact was purged
 	Err   error     // the contact's row or the payload is damaged; the event starts nothing
+	// Unreadable says that the contact was purged: its salt is gone, and with it what was sealed.
+	Unreadable bool
 }
 
 // Events gives up to n entries behind a cursor (nil: from the start) and the cursor behind the last.
@@ -120,27 +156,73 @@ func (tx *Tx) Events(after []byte, n int) ([]Logged, []byte, error) {
 	}
 	out := make([]Logged, len(entries))
 	for i := range entries {
-		e := &entries[i]
-		out[i] = Logged{Seq: e.Seq, Event: crm.Event{Kind: e.Kind, Account: e.Account, Contact: e.Contact, Epoch: e.Epoch,
-			Rev: e.Rev, At: e.At, By: e.By, Why: e.Why, Data: e.Open}}
-		if len(e.Sealed) == 0 {
-			continue
-		}
-		var p payload
-		c, err := tx.contacts.get(tx.ctx, crm.Key{Account: e.Account, Contact: e.Contact})
-		if err == nil && c != nil {
-			err = tx.s.open(c, "log", e.Seq, e.Sealed, &p)
-		}
-		if crm.CodeOf(err) == crm.CodeCorrupt { // one damaged contact must not end all dispatching
-			out[i].Err = err
-			continue
-		}
-		if err != nil {
+		if out[i], err = tx.opened(&entries[i]); err != nil {
 			return nil, after, err
 		}
-		out[i].Event.Data, out[i].Event.After = p.Data, p.After
 	}
 	return out, cursor, nil
+}
+
+// opened gives an entry as readers see it.
+func (tx *Tx) opened(e *entry) (Logged, error) {
+	l := Logged{Seq: e.Seq, Event: crm.Event{Kind: e.Kind, Account: e.Account, Contact: e.Contact, Epoch: e.Epoch,
+		Rev: e.Rev, At: e.At, By: e.By, Why: e.Why, Data: e.Open}}
+	if len(e.Sealed) == 0 {
+		return l, nil
+	}
+	var p payload
+	c, err := tx.contacts.get(tx.ctx, crm.Key{Account: e.Account, Contact: e.Contact})
+	if err == nil && c != nil {
+		err = tx.s.open(c, "log", e.Seq, e.Sealed, &p)
+	}
+	if crm.CodeOf(err) == crm.CodeCorrupt { // one damaged contact must not end all dispatching
+		l.Err = err
+		return l, nil
+	}
+	if err == nil {
+		l.Event.Data, l.Event.After, l.Unreadable = p.Data, p.After, c == nil
+	}
+	return l, err
+}
+
+// History gives a contact's entries of the log, the latest first: those before an entry (0: from the
+// end), at most n. It goes from entry to entry, so what it costs is what it gives. Of a purged contact
+// it gives what stands in the open: what happened, when and by whom.
+func (tx *Tx) History(k crm.Key, before uint64, n int) ([]Logged, error) {
+	c, life, err := tx.Peek(k)
+	if err != nil {
+		return nil, err
+	}
+	at := life.Last
+	if c != nil {
+		at = max(at, c.Last)
+	}
+	var out []Logged
+	for at != 0 && len(out) < n {
+		raw, err := tx.row.Nth(tx.ctx, logName, at)
+		if err != nil {
+			return nil, err
+		}
+		var e entry
+		if raw == nil {
+			return nil, crm.Errorf("read a history", crm.CodeCorrupt, "entry %d is missing", at).About(k.Contact)
+		}
+		if err := codec.Unmarshal(raw, &e); err != nil {
+			return nil, err
+		}
+		if e.Seq != at || e.Contact != k.Contact || e.Account != k.Account || e.Before >= at {
+			return nil, crm.Errorf("read a history", crm.CodeCorrupt, "entry %d does not belong to it", at).About(k.Contact)
+		}
+		if before == 0 || at < before {
+			l, err := tx.opened(&e)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, l)
+		}
+		at = e.Before
+	}
+	return out, nil
 }
 
 // VerifyLog recomputes the chain from the first entry and compares its end with the stored head. It

@@ -14,16 +14,33 @@ func (tx *Tx) Manifest(k crm.Key, epoch uint64) (*crm.Manifest, error) {
 	if err != nil || m == nil {
 		return nil, err
 	}
-	records, err := tx.Records(k)
+	records, err := tx.records(k)
 	if err != nil {
 		return nil, err
 	}
-	for _, r := range records {
-		if r.Epoch < epoch && !(r.Deleted.IsSet() && r.Deleted.Epoch < epoch) {
+	life, err := tx.Life(k)
+	if err != nil {
+		return nil, err
+	}
+	gone := crm.Gone(records, epoch)
+	for i := range records {
+		if r := &records[i]; life.TookAlong(r, epoch) && !gone[r.ID] {
 			m.Items = append(m.Items, crm.ManifestItem{Kind: r.Kind, ID: r.ID, Fate: crm.Taken, Name: r.Title})
 		}
 	}
+	tags := map[crm.ItemID]string{}
+	if c, _, err := tx.Peek(k); err != nil {
+		return nil, err
+	} else if c != nil {
+		for _, name := range c.TagNames() {
+			tags[TagID(k.Account, name)] = name
+		}
+	}
 	for i := range m.Items {
+		if m.Items[i].Kind == crm.TagItem {
+			m.Items[i].Name = tags[m.Items[i].ID]
+			continue
+		}
 		if m.Items[i].Name, err = tx.itemName(m.Account, m.Items[i].Kind, m.Items[i].ID, m.Items[i].Name); err != nil {
 			return nil, err
 		}
@@ -77,22 +94,34 @@ func (tx *Tx) Receipt(k crm.Key, epoch uint64) (*crm.Receipt, error) {
 	if err != nil || r == nil {
 		return nil, err
 	}
-	records, err := tx.Records(k)
+	records, err := tx.records(k)
 	if err != nil {
 		return nil, err
 	}
-	for _, rec := range records {
-		if rec.Epoch >= r.Deletion {
+	life, err := tx.Life(k)
+	if err != nil {
+		return nil, err
+	}
+	gone, left := crm.Gone(records, r.Deletion), crm.Life{Lost: r.Lost}
+	for i := range records {
+		rec := &records[i]
+		if !life.TookAlong(rec, r.Deletion) {
 			continue
 		}
 		item := crm.ReceiptItem{Kind: rec.Kind, ID: rec.ID, Outcome: crm.Restored, Name: rec.Title}
-		if rec.Deleted.IsSet() && rec.Deleted.Epoch < r.Deletion {
+		switch {
+		case gone[rec.ID]:
 			item.Outcome, item.Reason = crm.Skipped, crm.SkipDeletedSeparately
+		case left.Hides(rec.Kind, rec.Epoch):
+			item.Outcome, item.Reason = crm.Skipped, crm.SkipPolicy
 		}
 		r.Items = append(r.Items, item)
 	}
 	for i := range r.Items {
-		if r.Items[i].Name, err = tx.itemName(r.Account, r.Items[i].Kind, r.Items[i].ID, r.Items[i].Name); err != nil {
+		it := &r.Items[i]
+		if it.Fact != "" {
+			it.Name = it.Fact
+		} else if it.Name, err = tx.itemName(r.Account, it.Kind, it.ID, it.Name); err != nil {
 			return nil, err
 		}
 	}
@@ -116,7 +145,7 @@ func (tx *Tx) countProof(k crm.Key, r *crm.Receipt) (err error) {
 		switch {
 		case run.Began == r.Epoch && run.Entitled <= r.QuietRev:
 			r.RunsStarted++
-		case run.Began < r.Epoch && run.Epoch == r.Epoch && run.ID != r.Why.Run && run.Due != 0:
+		case run.Began < r.Epoch && run.Epoch == r.Epoch && run.ID != r.Why.Run && run.Due != 0 && run.Resumed < r.At:
 			r.TimersArmed++
 		}
 	}
@@ -125,7 +154,7 @@ func (tx *Tx) countProof(k crm.Key, r *crm.Receipt) (err error) {
 		return err
 	}
 	for _, l := range links {
-		if l.Kind == crm.Campaign && l.Epoch == r.Epoch && l.Since < r.At {
+		if l.Kind == crm.Campaign && l.Epoch == r.Epoch && l.Since < r.At && l.Resumed < r.At {
 			r.Sends++
 		}
 	}

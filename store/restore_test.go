@@ -122,7 +122,7 @@ func TestS3_13_ListStatusUnlessTheListIsGone(t *testing.T) {
 		if c.Membership(club) != nil || c.Rev != was.Rev || c.Rev != r.life(k).QuietRev {
 			r.Errorf("club: %v, revision %d was %d", c.Membership(club), c.Rev, was.Rev)
 		}
-		for id, want := range map[crm.ItemID]string{club: "skipped list_gone", acme: "skipped company_gone", drip: "skipped campaign_gone", joinDeal: "skipped opportunity_gone", news: "restored"} {
+		for id, want := range map[crm.ItemID]string{club: "skipped list_gone", acme: "skipped company_gone", drip: "skipped campaign_gone", joinDeal: "skipped deleted_separately", news: "restored"} {
 			kind := map[crm.ItemID]crm.ItemKind{club: crm.List, news: crm.List, acme: crm.Company, drip: crm.Campaign, joinDeal: crm.Opportunity}[id]
 			if got := outcome(rec, kind, id); got != want {
 				r.Errorf("%s: %s, want %s", kind, got, want)

@@ -161,7 +161,11 @@ func (r *rig) enter(n byte) crm.Key {
 	r.do(crm.Connect{Contact: k, Kind: crm.Campaign, Object: drip}, crm.Connect{Contact: k, Kind: crm.Company, Object: acme},
 		crm.Connect{Contact: k, Kind: crm.Opportunity, Object: joinDeal})
 	for i, kind := range crm.RecordKinds {
-		r.do(crm.PutRecord{Record: crm.Record{Account: acc, Contact: k.Contact, Kind: kind, ID: crm.ItemID{byte(kind), n, byte(i)}, Title: "CanaryTitle"}})
+		rec := crm.Record{Account: acc, Contact: k.Contact, Kind: kind, ID: crm.ItemID{byte(kind), n, byte(i)}, Title: "CanaryTitle"}
+		if kind == crm.Message {
+			rec.Parent = crm.ItemID{byte(crm.Conversation), n, byte(i - 1)}
+		}
+		r.do(crm.PutRecord{Record: rec})
 	}
 	return k
 }

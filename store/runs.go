@@ -63,7 +63,7 @@ func (tx *Tx) StartRun(s Start) (crm.Run, bool, error) {
 		return crm.Run{}, false, err
 	}
 	c, err := tx.contacts.get(tx.ctx, k)
-	if err != nil || c == nil || !s.Over.Has(life.State) || life.Epoch != epoch {
+	if err != nil || c == nil || !s.Over.Has(life.State) || life.Epoch != epoch || life.State == crm.Live && c.Archived.On {
 		return crm.Run{}, false, err
 	}
 	if !s.Filter.holds(c) {
@@ -103,8 +103,7 @@ func (tx *Tx) noteRun(run crm.Run, life crm.Life) error {
 	ev := tx.event(crm.RunStarted, crm.Actor{ID: "workflow:" + run.Workflow, Role: crm.System},
 		crm.Cause{Kind: crm.ByWorkflow, Workflow: run.Workflow, Run: run.ID, Depth: run.Depth}, life, run.Entitled,
 		crm.EventData{Name: run.Trigger, Value: run.Revision})
-	tx.note(ev)
-	return nil
+	return tx.note(ev)
 }
 
 // keyFree says whether a run key is free: nobody holds it, or who holds it is over or suspended.

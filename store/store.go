@@ -151,6 +151,8 @@ type Tx struct {
 	workflows slots[row.NameKey, row.Workflow]
 	counts    map[row.NameKey]int64
 	entries   []entry
+	head      *row.Mark // of the log, once something was staged
+	obstacles *[]error  // of a preview: what the deed would be refused for
 	wrote     bool
 	marked    bool // flushMark wrote the mark
 	broken    error
@@ -370,3 +372,9 @@ const (
 
 // CountOf names the counter of a list or a campaign.
 func CountOf(id crm.ItemID) string { return fmt.Sprintf("members/%s", id) }
+
+// CountOfActivity names the counter of a campaign's messages that were sent, opened or clicked. It only
+// ever grows.
+func CountOfActivity(campaign crm.ItemID, what crm.ActivityKind) string {
+	return fmt.Sprintf("campaign/%s/%s", campaign, what)
+}

@@ -52,7 +52,7 @@ func (tx *Tx) ApplyWorkflow(by crm.Actor, acc crm.AccountID, id, revision string
 	}
 	next := row.Workflow{Account: acc, ID: id, Active: revision, AppliedAt: tx.now, AppliedBy: by, Grants: grants}
 	if old != nil {
-		next.Grants = union(old.Grants, grants)
+		next.Grants, next.Deletes = union(old.Grants, grants), old.Deletes
 		if old.Active == revision && len(next.Grants) == len(old.Grants) {
 			return false, nil
 		}
@@ -69,9 +69,38 @@ func (tx *Tx) ApplyWorkflow(by crm.Actor, acc crm.AccountID, id, revision string
 			return false, err
 		}
 	}
-	tx.note(crm.Event{Kind: crm.WorkflowApplied, Account: acc, At: tx.now, By: by, Why: why,
+	return true, tx.note(crm.Event{Kind: crm.WorkflowApplied, Account: acc, At: tx.now, By: by, Why: why,
 		Data: crm.EventData{Name: id, Value: revision, Old: fmt.Sprint(next.Grants)}})
-	return true, nil
+}
+
+// DeleteWorkflow takes a workflow out of use: nothing starts it any more, its grants are gone, and its
+// unfinished runs end when they would go on. Its revisions stay, so that its runs can be read.
+func (tx *Tx) DeleteWorkflow(by crm.Actor, acc crm.AccountID, id string) error {
+	const op = "delete a workflow"
+	a, err := tx.Account(acc)
+	if err != nil {
+		return err
+	}
+	why := crm.Cause{Kind: crm.ByPerson}
+	if err := tx.allowed(op, a, by, why, crm.VerbApply, crm.ContactID{}); err != nil {
+		return err
+	}
+	w, err := tx.Workflow(acc, id)
+	if err != nil {
+		return err
+	}
+	if w.Active == "" {
+		return crm.Errorf(op, crm.CodeNotFound, "the workflow %q was deleted at %s", id, w.AppliedAt).WithHint("applying it again brings it back, without its grants")
+	}
+	tx.wrote = true
+	tx.workflows.put(row.NameKey{Account: acc, Name: id}, &row.Workflow{Account: acc, ID: id, AppliedAt: tx.now, AppliedBy: by, Deletes: w.Deletes})
+	return tx.note(crm.Event{Kind: crm.WorkflowDeleted, Account: acc, At: tx.now, By: by, Why: why, Data: crm.EventData{Name: id, Old: w.Active}})
+}
+
+// WorkflowGone says whether a workflow was deleted, or never was.
+func (tx *Tx) WorkflowGone(acc crm.AccountID, id string) (bool, error) {
+	w, err := tx.workflows.get(tx.ctx, row.NameKey{Account: acc, Name: id})
+	return w == nil || w.Active == "", err
 }
 
 func union(a, b []string) []string {

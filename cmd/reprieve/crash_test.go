@@ -104,7 +104,8 @@ func newKilled(t *testing.T, seed uint64) *killed {
 			}
 			k.acc, k.contacts = id, nil
 			policy := crm.DefaultPolicy()
-			policy.Window = crashWindow
+			policy.Retention.Window = crashWindow
+			policy.Delete.Limits = crm.Limits{} // its workflows delete most of what there is
 			if err := tx.PutAccount(crm.Account{ID: id, Name: "main", CreatedAt: tx.Now(), Policy: policy}); err != nil {
 				return err
 			}

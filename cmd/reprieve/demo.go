@@ -233,6 +233,9 @@ func (d *demo) inventory() error {
 	all := true
 	var parts []string
 	for _, k := range crm.RecordKinds {
+		if k == crm.Message { // the demo's conversations are one piece
+			continue
+		}
 		all = all && kinds[k.String()] > 0
 		parts = append(parts, fmt.Sprintf("%d %ss", kinds[k.String()], strings.ReplaceAll(k.String(), "_", " ")))
 	}

@@ -24,6 +24,7 @@ func paint(tx *store.Tx, k crm.Key) (portrait, error) {
 		return "", err
 	}
 	c = c.Clone()
+	c.Last = 0 // where its history ends: the delete and the restore are part of that
 	c.Rev = 0
 	c.Tags = slices.DeleteFunc(c.Tags, func(t crm.Tag) bool { return t.Absent || t.Name == "won back" })
 	records, err := tx.Records(k)

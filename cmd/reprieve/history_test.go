@@ -89,7 +89,7 @@ func readHistory(ctx context.Context, st *store.Store, acc crm.AccountID, h *his
 		if err != nil {
 			return err
 		}
-		h.window = a.Policy.Window
+		h.window = a.Policy.Retention.Window
 		h.due, _, _, err = tx.DueRuns(store.FirstTimer, tx.Now(), 10_000)
 		return err
 	})

@@ -71,3 +71,21 @@ func (tx *txn) Next(ctx context.Context, log string, after []byte, n int) (rows 
 	}
 	return rows, cursor, nil
 }
+
+// Nth implements row.Tx.
+func (tx *txn) Nth(ctx context.Context, log string, n uint64) (row []byte, err error) {
+	if err := tx.mayScan(ctx); err != nil {
+		return nil, err
+	}
+	defer guard(&err)
+	b := tx.bolt.Bucket(logBucket(log))
+	if b == nil {
+		return nil, nil
+	}
+	v := b.Get(binary.BigEndian.AppendUint64(nil, n))
+	if v == nil {
+		return nil, nil
+	}
+	body, err := codec.Unwrap(v)
+	return bytes.Clone(body), err
+}

@@ -59,8 +59,13 @@ func (tx *txn) RunKeys() row.Table[row.RunKeyKey, row.RunKey]   { return in(tx, 
 func (tx *txn) Timers() row.Table[crm.TimerKey, crm.Timer]      { return in(tx, &row.Timers) }
 func (tx *txn) Steps() row.Table[crm.StepKey, crm.StepRecord]   { return in(tx, &row.Steps) }
 func (tx *txn) Items() row.Table[row.ItemKey, row.Item]         { return in(tx, &row.Items) }
-func (tx *txn) Counters() row.Table[row.NameKey, row.Counter]   { return in(tx, &row.Counters) }
-func (tx *txn) Marks() row.Table[string, row.Mark]              { return in(tx, &row.Marks) }
+func (tx *txn) Operations() row.Table[crm.OperationID, crm.Operation] {
+	return in(tx, &row.Operations)
+}
+func (tx *txn) OptOuts() row.Table[crm.OptOutKey, crm.OptOut] { return in(tx, &row.OptOuts) }
+func (tx *txn) Inbounds() row.Table[crm.ItemKey, crm.Inbound] { return in(tx, &row.Inbounds) }
+func (tx *txn) Counters() row.Table[row.NameKey, row.Counter] { return in(tx, &row.Counters) }
+func (tx *txn) Marks() row.Table[string, row.Mark]            { return in(tx, &row.Marks) }
 
 // table is one table within one transaction.
 type table[K comparable, R any] struct {

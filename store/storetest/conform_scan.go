@@ -3,6 +3,7 @@ package storetest
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -152,7 +153,7 @@ func testScanYield(t *testing.T, e row.Engine) {
 	scanAll(t, e, epochs, func(c *crm.Contact, l *crm.Life) bool {
 		n := int(c.ID[15])
 		stored := deleted(n) || n%6 == 5
-		if stored && l.Epoch != uint64(n) || !stored && *l != (crm.Life{Account: c.Account, Contact: c.ID}) {
+		if stored && l.Epoch != uint64(n) || !stored && !reflect.DeepEqual(*l, crm.Life{Account: c.Account, Contact: c.ID}) {
 			t.Errorf("contact %d has the life %+v", n, *l)
 		}
 		return true
@@ -261,6 +262,14 @@ func testLogs(t *testing.T, e row.Engine) {
 		none, at, nerr := tx.Next(ctx, "never written", nil, 7)
 		if len(none) != 0 || at != nil {
 			t.Errorf("a log that nobody wrote gave %q and the cursor %x", none, at)
+		}
+		for i, w := range append(want, "late", "") {
+			if r, err := tx.Nth(ctx, "a", uint64(i+1)); string(r) != w || err != nil {
+				t.Errorf("row %d of log a is %q (%v)", i+1, r, err)
+			}
+		}
+		if r, err := tx.Nth(ctx, "a", 0); r != nil || err != nil {
+			t.Errorf("row 0 of log a is %q (%v)", r, err)
 		}
 		_, _, cerr := tx.Next(ctx, "a", []byte("no cursor"), 7)
 		wantCode(t, "a wrong cursor", cerr, crm.CodeInvalid)

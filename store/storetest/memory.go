@@ -220,6 +220,17 @@ func (tx *memTx) Append(ctx context.Context, log string, rows [][]byte) error {
 	return nil
 }
 
+// Nth implements row.Tx.
+func (tx *memTx) Nth(ctx context.Context, log string, n uint64) ([]byte, error) {
+	if err := tx.mayScan(ctx); err != nil {
+		return nil, err
+	}
+	if all := tx.base.logs[log]; n > 0 && n <= uint64(len(all)) {
+		return bytes.Clone(all[n-1]), nil
+	}
+	return nil, nil
+}
+
 // Next implements row.Tx.
 func (tx *memTx) Next(ctx context.Context, log string, after []byte, n int) (rows [][]byte, cursor []byte, err error) {
 	if err := tx.mayScan(ctx); err != nil {

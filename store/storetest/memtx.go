@@ -50,8 +50,13 @@ func (tx *memTx) RunKeys() row.Table[row.RunKeyKey, row.RunKey]   { return of(tx
 func (tx *memTx) Timers() row.Table[crm.TimerKey, crm.Timer]      { return of(tx, &row.Timers) }
 func (tx *memTx) Steps() row.Table[crm.StepKey, crm.StepRecord]   { return of(tx, &row.Steps) }
 func (tx *memTx) Items() row.Table[row.ItemKey, row.Item]         { return of(tx, &row.Items) }
-func (tx *memTx) Counters() row.Table[row.NameKey, row.Counter]   { return of(tx, &row.Counters) }
-func (tx *memTx) Marks() row.Table[string, row.Mark]              { return of(tx, &row.Marks) }
+func (tx *memTx) Operations() row.Table[crm.OperationID, crm.Operation] {
+	return of(tx, &row.Operations)
+}
+func (tx *memTx) OptOuts() row.Table[crm.OptOutKey, crm.OptOut] { return of(tx, &row.OptOuts) }
+func (tx *memTx) Inbounds() row.Table[crm.ItemKey, crm.Inbound] { return of(tx, &row.Inbounds) }
+func (tx *memTx) Counters() row.Table[row.NameKey, row.Counter] { return of(tx, &row.Counters) }
+func (tx *memTx) Marks() row.Table[string, row.Mark]            { return of(tx, &row.Marks) }
 
 type memTable[K comparable, R any] struct {
 	tx  *memTx

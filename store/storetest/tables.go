@@ -42,6 +42,8 @@ func Subjects() []Subject {
 		subject(row.Schedules, row.Tx.Schedules), subject(row.Runs, row.Tx.Runs),
 		subject(row.RunKeys, row.Tx.RunKeys), subject(row.Timers, row.Tx.Timers),
 		subject(row.Steps, row.Tx.Steps), subject(row.Items, row.Tx.Items),
+		subject(row.Operations, row.Tx.Operations), subject(row.OptOuts, row.Tx.OptOuts),
+		subject(row.Inbounds, row.Tx.Inbounds),
 		subject(row.Counters, row.Tx.Counters), subject(row.Marks, row.Tx.Marks),
 	}
 }

@@ -52,7 +52,7 @@ func TestExactValues(t *testing.T) {
 		{Since: -1}, {Epoch: math.MaxUint64, QuietRev: 1 << 63}, {State: crm.Purged, Held: true},
 	} {
 		var got crm.Life
-		if b, err := codec.Marshal(l); err != nil || codec.Unmarshal(b, &got) != nil || got != l {
+		if b, err := codec.Marshal(l); err != nil || codec.Unmarshal(b, &got) != nil || !reflect.DeepEqual(got, l) {
 			t.Errorf("got %+v, want %+v (%v)", got, l, err)
 		}
 	}

@@ -53,6 +53,9 @@ type Tx interface {
 	Timers() Table[crm.TimerKey, crm.Timer]
 	Steps() Table[crm.StepKey, crm.StepRecord]
 	Items() Table[ItemKey, Item]
+	Operations() Table[crm.OperationID, crm.Operation]
+	OptOuts() Table[crm.OptOutKey, crm.OptOut]
+	Inbounds() Table[crm.ItemKey, crm.Inbound]
 	Counters() Table[NameKey, Counter]
 	Marks() Table[string, Mark]
 
@@ -67,6 +70,8 @@ type Tx interface {
 	Append(ctx context.Context, log string, rows [][]byte) error
 	// Next gives up to n rows after a cursor (nil: from the start) and the cursor behind the last.
 	Next(ctx context.Context, log string, after []byte, n int) (rows [][]byte, cursor []byte, err error)
+	// Nth gives the n-th row of a log, counted from 1; nil if there is none. After a write it is an error.
+	Nth(ctx context.Context, log string, n uint64) ([]byte, error)
 }
 
 // Change is one write: nil Old inserts, nil New deletes. Both given, they have the same key. Old
@@ -129,6 +134,15 @@ type Workflow struct {
 	Grants    []string      `cbor:"4,keyasint,omitempty"` // verbs that an admin granted, to every revision
 	AppliedAt crm.Nanos     `cbor:"5,keyasint"`
 	AppliedBy crm.Actor     `cbor:"6,keyasint"`
+	Deletes   Tally         `cbor:"7,keyasint,omitzero"` // for the breaker
+}
+
+// Tally counts what was done in the present hour and the present day of UTC.
+type Tally struct {
+	Hour   crm.Nanos `cbor:"1,keyasint,omitempty"` // its beginning
+	InHour int       `cbor:"2,keyasint,omitempty"`
+	Day    crm.Nanos `cbor:"3,keyasint,omitempty"`
+	InDay  int       `cbor:"4,keyasint,omitempty"`
 }
 
 // Revision is one applied text of a workflow, under the name id@hash.
@@ -179,6 +193,7 @@ type Item struct {
 	Account crm.AccountID   `cbor:"2,keyasint"`
 	Contact crm.ContactID   `cbor:"3,keyasint"`
 	Epoch   uint64          `cbor:"4,keyasint,omitempty"`
+	Code    string          `cbor:"5,keyasint,omitempty"` // of an operation that dealt with it: why it was refused
 }
 
 // Counter is a count that is kept rather than counted.

@@ -59,6 +59,11 @@ var (
 	Items = Def[ItemKey, Item]{"item", func(b []byte, k ItemKey) []byte {
 		return contactKey(append(b, k.Op[:]...), k.Contact)
 	}, func(r *Item) ItemKey { return ItemKey{r.Op, crm.Key{Account: r.Account, Contact: r.Contact}} }}
+	Operations = Def[crm.OperationID, crm.Operation]{"operation", idKey[crm.OperationID], func(r *crm.Operation) crm.OperationID { return r.ID }}
+	OptOuts    = Def[crm.OptOutKey, crm.OptOut]{"optout", func(b []byte, k crm.OptOutKey) []byte {
+		return append(append(b, k.Account[:]...), k.Hash[:]...)
+	}, (*crm.OptOut).Key}
+	Inbounds = Def[crm.ItemKey, crm.Inbound]{"inbound", itemKey, (*crm.Inbound).Key}
 	Counters = Def[NameKey, Counter]{"counter", nameKey, func(r *Counter) NameKey { return NameKey{r.Account, r.Name} }}
 	Marks    = Def[string, Mark]{"mark", func(b []byte, k string) []byte { return append(b, k...) }, func(r *Mark) string { return r.Name }}
 )
