@@ -28,7 +28,7 @@ func (e *Engine) operate(ctx context.Context) (worked bool, err error) {
 			worked = true
 		}
 		for _, tag := range a.Leaving {
-			if err := e.untag(ctx, a.ID, tag); err != nil {
+			if err := e.Untag(ctx, a.ID, tag); err != nil {
 				return worked, err
 			}
 			worked = true
@@ -55,9 +55,9 @@ func (e *Engine) Work(ctx context.Context, id crm.OperationID, chunks int) (op *
 	return op, nil
 }
 
-// untag takes a deleted tag off live contacts, a page at a time. Who is deleted meanwhile does not get it
+// Untag takes a deleted tag off live contacts, a page at a time, until nobody carries it. Who is deleted meanwhile does not get it
 // back, so a page that was passed need not be looked at again.
-func (e *Engine) untag(ctx context.Context, acc crm.AccountID, tag crm.ItemID) error {
+func (e *Engine) Untag(ctx context.Context, acc crm.AccountID, tag crm.ItemID) error {
 	var q crm.Query
 	for {
 		var page []crm.Key

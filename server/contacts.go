@@ -14,7 +14,9 @@ func names(tx *store.Tx, acc crm.AccountID) (func(crm.ItemID) string, error) {
 	lists, err := tx.Objects(acc, crm.List)
 	byID := make(map[crm.ItemID]string, len(lists))
 	for _, l := range lists {
-		byID[l.ID] = l.Name
+		if !l.Deleted.IsSet() { // nobody is on a list that is gone
+			byID[l.ID] = l.Name
+		}
 	}
 	return func(id crm.ItemID) string { return byID[id] }, err
 }
@@ -43,8 +45,10 @@ type ContactList struct {
 	Deleted bool   `json:"deleted,omitempty"`
 	Tag     string `json:"tag,omitempty"`
 	List    string `json:"list,omitempty"`
-	Limit   int    `json:"limit,omitempty"` // default 100, at most MaxPage
-	After   string `json:"after,omitempty"` // Next of the page before
+	// Which deleted ones: who, when, by whom, through what (S3.7).
+	Filter *DeletedFilter `json:"filter,omitempty"`
+	Limit  int            `json:"limit,omitempty"` // default 100, at most MaxPage
+	After  string         `json:"after,omitempty"` // Next of the page before
 }
 
 // ContactPage is a page of contacts. It may be short, or empty, and still have a Next: a call looks
@@ -74,6 +78,9 @@ func contactList(c *call, q ContactList) (ContactPage, error) {
 			return err
 		}
 		query.After = after
+		if q.Filter != nil {
+			return q.deleted(tx, query, names, limit, &page)
+		}
 		for range maxScans {
 			full := false
 			next, err := tx.Scan(query, func(con *crm.Contact, l *crm.Life) bool {
@@ -92,6 +99,30 @@ func contactList(c *call, q ContactList) (ContactPage, error) {
 	return page, err
 }
 
+// deleted lists the deleted contacts that the filter asks for, with what there is to know of each
+// deletion.
+func (q ContactList) deleted(tx *store.Tx, query crm.Query, names func(crm.ItemID) string, limit int, page *ContactPage) error {
+	for range maxScans {
+		full := false
+		next, err := tx.ScanDeleted(query.Account, q.Filter.ask(), query.After, func(con *crm.Contact, l crm.Life, m *crm.Manifest) bool {
+			if !query.Where.Match(con) || !query.List.IsZero() && con.Membership(query.List) == nil {
+				return true
+			}
+			v := contactView(con, l, names)
+			v.Tombstone = tombstoneView(m)
+			page.Contacts = append(page.Contacts, v)
+			full = len(page.Contacts) == limit
+			return !full
+		})
+		page.Next = base64.RawURLEncoding.EncodeToString(next)
+		if err != nil || next == nil || full {
+			return err
+		}
+		query.After = next
+	}
+	return nil
+}
+
 // query turns what was asked for into what the engine is asked.
 func (q ContactList) query(tx *store.Tx) (crm.Query, func(crm.ItemID) string, error) {
 	acc, err := theAccount(tx)
@@ -101,6 +132,8 @@ func (q ContactList) query(tx *store.Tx) (crm.Query, func(crm.ItemID) string, er
 	query := crm.Query{Account: acc.ID, State: crm.OnlyLive}
 	if q.Deleted {
 		query.State = crm.OnlyDeleted
+	} else if q.Filter != nil {
+		return query, nil, crm.Errorf("list contacts", crm.CodeInvalid, "when, by whom and through what are asked of deleted contacts").WithHint("--deleted")
 	}
 	if q.Tag != "" {
 		query.Where = crm.Filter{Op: crm.FilterTag, Name: q.Tag}

@@ -14,7 +14,13 @@ const plainWorkflow = "version: 1\nid: plain\nname: Plain\ntriggers: [{id: new, 
 // Who may use which verb, under the default policy: a for admins, o for operators, g for agents, v for
 // viewers. A verb that is not here fails the test: whoever adds one decides who may use it.
 var mayUse = map[string]string{
-	"account.create": "a", "account.show": "aogv",
+	"account.create": "a", "account.show": "aogv", "account.hipaa": "a",
+	"policy.show": "aogv", "policy.knobs": "aogv", "policy.set": "a",
+	"bulk.list": "aogv", "bulk.get": "aogv", "bulk.restore": "a",
+	"contact.preview": "a", "contact.purge": "a", "contact.hold": "a", "contact.export": "a",
+	"contact.archive": "aog", "contact.unarchive": "aog", "contact.inbound": "aog",
+	"contact.history": "aogv", "contact.verify": "aogv",
+	"run.resume": "a", "campaign.resume": "a", "workflow.delete": "a",
 	"audit.verify": "aogv", "campaign.list": "aogv", "event.status": "aogv", "list.list": "aogv",
 	"contact.create": "aog", "contact.update": "aog", "contact.tag": "aog", "contact.import": "aog",
 	"contact.delete": "a", "contact.restore": "a",
@@ -74,7 +80,31 @@ func (r *rig) request(verb string) (any, io.Reader) {
 		return ContactDelete{ID: ada, Confirm: "DELETE"}, nil
 	case "contact.restore":
 		return ContactRestore{ID: bob.String(), Confirm: "yes"}, nil
-	case "contact.get", "contact.receipt", "record.list":
+	case "contact.preview":
+		return ContactPreview{ID: ada, Act: ActDelete}, nil
+	case "contact.purge":
+		return ContactPurge{ID: ada, Confirm: "PURGE", Reason: "a request"}, nil
+	case "contact.hold":
+		return ContactHold{ID: ada, Reason: "a matter"}, nil
+	case "contact.inbound":
+		return InboundMessage{Email: "ada@example.com", Title: "hello"}, nil
+	case "contact.history":
+		return ContactHistory{ID: ada}, nil
+	case "account.hipaa":
+		return AccountHIPAA{Confirm: "HIPAA"}, nil
+	case "policy.set":
+		return PolicySet{Set: map[string]any{"retention.window": "30d"}}, nil
+	case "bulk.restore":
+		return BulkRestore{IDs: []string{bob.String()}, Confirm: "yes"}, nil
+	case "bulk.get":
+		return OperationID{crm.OperationID{1}}, nil
+	case "run.resume":
+		return RunResume{Run: crm.RunID{1}, Overdue: crm.OverdueSkip}, nil
+	case "campaign.resume":
+		return CampaignResume{Campaign: crm.ItemID{1}.String(), Contact: ada, Overdue: crm.OverdueSkip}, nil
+	case "workflow.delete":
+		return WorkflowID{ID: "plain", Confirm: "yes"}, nil
+	case "contact.get", "contact.receipt", "contact.verify", "contact.archive", "contact.unarchive", "contact.export", "record.list":
 		return ContactID{ID: ada}, nil
 	case "record.import":
 		return ImportOptions{}, strings.NewReader(`{"kind":"company","id":"c1","name":"Acme"}` + "\n")

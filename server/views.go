@@ -21,6 +21,8 @@ type ContactView struct {
 	Fields          map[string]any    `json:"fields,omitempty"`
 	Archived        bool              `json:"archived,omitempty"`
 	Held            bool              `json:"legal_hold,omitempty"`
+	Hold            *crm.HoldNote     `json:"hold,omitempty"`           // why, by whom and since when
+	DND             []string          `json:"do_not_disturb,omitempty"` // the channels on which it is on
 	CreatedAt       crm.Nanos         `json:"created_at"`
 	Epoch           uint64            `json:"epoch"`
 	Revision        uint64            `json:"revision"`
@@ -51,8 +53,17 @@ func contactView(c *crm.Contact, l crm.Life, listName func(crm.ItemID) string) C
 		ExternalID: c.External.Value, Tags: c.TagNames(), Lists: map[string]string{}, Archived: c.Archived.On,
 		Held: l.Held, CreatedAt: c.CreatedAt, Epoch: l.Epoch, Revision: c.Rev}
 	for _, m := range c.Lists {
-		if !m.Absent {
-			v.Lists[listName(m.List)] = string(m.Status)
+		if name := listName(m.List); !m.Absent && name != "" {
+			v.Lists[name] = string(m.Status)
+		}
+	}
+	if l.Held {
+		hold := c.Hold
+		v.Hold = &hold
+	}
+	for _, d := range c.DND {
+		if d.On {
+			v.DND = append(v.DND, d.Name)
 		}
 	}
 	for _, f := range c.Fields {
@@ -124,7 +135,7 @@ func runView(tx *store.Tx, r *crm.Run) (RunView, error) {
 	if v.Status != r.Status { // suspended, or over with its tombstone: no timer will wake it
 		v.Due = 0
 		if v.Status == crm.RunCancelled {
-			v.Reason = crm.ReasonRestored
+			v.Reason = r.WhyCancelled()
 		}
 	}
 	if err != nil || v.Reason != "" || !v.Status.Finished() {

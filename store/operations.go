@@ -69,6 +69,18 @@ func (tx *Tx) Freeze(op crm.OperationID, items []FrozenItem) error {
 	return tx.row.Items().Write(tx.ctx, ch)
 }
 
+// FrozenCount counts the frozen selection of an operation.
+func (tx *Tx) FrozenCount(op crm.OperationID, acc crm.AccountID) (int, error) {
+	n := 0
+	for after := (crm.Key{Account: acc}); ; {
+		items, err := tx.frozen(op, after, 10_000)
+		if n += len(items); err != nil || len(items) < 10_000 {
+			return n, err
+		}
+		after.Contact = items[len(items)-1].Contact
+	}
+}
+
 // AcceptRestore accepts a bulk restore over a frozen selection. It is judged by this instant from now on,
 // and no sweep purges in the account until it has ended. There are only so many at a time (S3.6).
 func (tx *Tx) AcceptRestore(by crm.Actor, acc crm.AccountID, id crm.OperationID, total int, reason string) (*crm.Operation, error) {

@@ -14,13 +14,16 @@ import (
 )
 
 func (c *cli) contact() *cobra.Command {
-	return group("contact", "Contacts: import, create, list, update, tag, delete, restore",
+	return group("contact", "Contacts: import, create, list, update, tag, delete, restore, purge, hold, archive",
 		c.contactImport(), c.contactCreate(), c.contactList(), c.contactGet(), c.contactUpdate(), c.contactTag(),
-		c.contactDelete(), c.contactRestore(), c.contactReceipt())
+		c.contactDelete(), c.contactRestore(), c.contactReceipt(), c.contactPreview(), c.contactPurge(), c.contactHold(),
+		c.contactArchive("archive", "Take a contact out of lists, campaigns and workflows; nothing else changes"),
+		c.contactArchive("unarchive", "Let an archived contact back on its lists; what ran stays suspended until it is resumed"),
+		c.contactHistory(), c.contactInbound(), c.contactExport())
 }
 
 // contactKeys and contactValues are one contact, line by line.
-var contactKeys = []string{"id", "state", "name", "email", "phone", "external_id", "tags", "lists", "fields", "archived", "legal_hold",
+var contactKeys = []string{"id", "state", "name", "email", "phone", "external_id", "tags", "lists", "fields", "do_not_disturb", "archived", "legal_hold",
 	"created_at", "deleted_at", "restorable_until", "deleted_by", "workflow", "run", "operation", "reason"}
 
 func contactValues(v server.ContactView) []string {
@@ -34,7 +37,7 @@ func contactValues(v server.ContactView) []string {
 		}
 	}
 	values := []string{v.ID.String(), v.State.String(), v.Name, v.Email, v.Phone, v.ExternalID, strings.Join(v.Tags, ", "),
-		strings.Join(lists, "; "), strings.Join(fields, "; "), yes(v.Archived), yes(v.Held), stamp(v.CreatedAt),
+		strings.Join(lists, "; "), strings.Join(fields, "; "), strings.Join(v.DND, ", "), yes(v.Archived), held(v), stamp(v.CreatedAt),
 		stamp(v.DeletedAt), stamp(v.RestorableUntil), "", "", "", "", ""}
 	if t := v.Tombstone; t != nil {
 		more := values[len(values)-5:]
@@ -47,6 +50,14 @@ func contactValues(v server.ContactView) []string {
 		}
 	}
 	return values
+}
+
+// held says that a contact is under a legal hold, for what and since when.
+func held(v server.ContactView) string {
+	if v.Hold == nil {
+		return yes(v.Held)
+	}
+	return strings.TrimSpace(fmt.Sprintf("since %s by %s: %s", stamp(v.Hold.At), v.Hold.By, v.Hold.Reason))
 }
 
 func yes(b bool) string {
@@ -128,13 +139,20 @@ func (c *cli) contactUpdate() *cobra.Command {
 
 func (c *cli) contactList() *cobra.Command {
 	var q server.ContactList
+	var f restoreFlags
 	cmd := &cobra.Command{Use: "list", Short: "List contacts: live ones, or deleted ones with --deleted", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if q.Filter, err = f.filter(); err != nil {
+				return err
+			}
+			if q.Deleted && q.Filter == nil {
+				q.Filter = &server.DeletedFilter{} // then the answer says who deleted each
+			}
 			if err := checkLimit(q.Limit); err != nil {
 				return err
 			}
 			all := server.ContactPage{Contacts: []server.ContactView{}}
-			err := c.session(cmd.Context(), false, func(s *session) error {
+			err = c.session(cmd.Context(), false, func(s *session) error {
 				for limit := q.Limit; len(all.Contacts) < limit; q.After = all.Next {
 					var page server.ContactPage // short when few match: a call looks only so far
 					q.Limit = limit - len(all.Contacts)
@@ -157,6 +175,7 @@ func (c *cli) contactList() *cobra.Command {
 			return c.contactTable(all, q.Deleted)
 		}}
 	cmd.Flags().BoolVar(&q.Deleted, "deleted", false, "deleted contacts instead of live ones")
+	f.register(cmd)
 	cmd.Flags().StringVar(&q.Tag, "tag", "", "only those with this tag")
 	cmd.Flags().StringVar(&q.List, "list", "", "only those on this list")
 	cmd.Flags().IntVar(&q.Limit, "limit", 100, "at most so many, up to "+strconv.Itoa(server.MaxPage))
@@ -167,16 +186,23 @@ func (c *cli) contactList() *cobra.Command {
 func (c *cli) contactTable(page server.ContactPage, deleted bool) error {
 	t, items := table{{"id", "name", "email", "tags"}}, []any{}
 	if deleted {
-		t[0] = append(t[0], "state", "deleted_at", "restorable_until")
+		t[0] = append(t[0], "state", "deleted_at", "restorable_until", "deleted_by")
 	}
 	for _, v := range page.Contacts {
 		row := []string{v.ID.String(), v.Name, v.Email, strings.Join(v.Tags, ", ")}
 		if deleted {
-			row = append(row, v.State.String(), stamp(v.DeletedAt), stamp(v.RestorableUntil))
+			row = append(row, v.State.String(), stamp(v.DeletedAt), stamp(v.RestorableUntil), by(v.Tombstone))
 		}
 		t, items = append(t, row), append(items, v)
 	}
 	return c.print(page, items, t)
+}
+
+func by(t *server.TombstoneView) string {
+	if t == nil {
+		return ""
+	}
+	return t.By
 }
 
 // checkLimit refuses a limit that no verb takes.

@@ -95,10 +95,10 @@ func exitCode(err error) int {
 		return exitInvalid
 	case crm.CodeNotFound, crm.CodePurged, crm.CodeDeleted: // by its address a deleted contact is not found either
 		return exitNotFound
-	case crm.CodeDenied, crm.CodeNoGrant, crm.CodeHIPAA, crm.CodeHeld:
+	case crm.CodeDenied, crm.CodeNoGrant, crm.CodeHIPAA, crm.CodeHeld, crm.CodeRestoreOff:
 		return exitDenied
 	case crm.CodeConflict, crm.CodeLocked, crm.CodeWindowPassed, crm.CodeWindowOpen, crm.CodeEnrolled,
-		crm.CodeStale, crm.CodeNotDeleted:
+		crm.CodeStale, crm.CodeNotDeleted, crm.CodeAssociated, crm.CodeLimited, crm.CodeExport, crm.CodeRunning:
 		return exitConflict
 	}
 	return exitFailed
@@ -157,7 +157,7 @@ func (c *cli) root() *cobra.Command {
 	root.PersistentFlags().StringVar(&c.data, "data", data, "data directory; also REPRIEVE_DATA")
 	root.PersistentFlags().StringVarP(&c.format, "output", "o", "table", "table, json, jsonl, yaml or csv")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage{err} })
-	root.AddCommand(c.demo(), c.initialise(), c.serve(), c.contact(), c.record(), c.lists(), c.workflow(), c.runs(),
+	root.AddCommand(c.demo(), c.initialise(), c.serve(), c.contact(), c.record(), c.lists(), c.workflow(), c.runs(), c.bulk(), c.policy(), c.account(),
 		c.event(), c.retention(), c.plugin(), c.audit(), c.store(), c.docs(), c.version())
 	markUsage(root)
 	return root

@@ -105,7 +105,7 @@ func (c *cli) workflow() *cobra.Command {
 		}
 		return c.print(page, items, t)
 	}}
-	return group("workflow", "Workflows: check, apply, list", check, apply, list)
+	return group("workflow", "Workflows: check, apply, list, delete", check, apply, list, c.workflowDelete())
 }
 
 // check has files checked by a running server, which knows the installed plugins, or here.
@@ -241,7 +241,7 @@ func (c *cli) runs() *cobra.Command {
 		}
 		return c.print(r, items, t)
 	}}
-	return group("run", "Runs of workflows", list, get)
+	return group("run", "Runs of workflows", list, get, c.runResume())
 }
 
 // statuses names the statuses of runs for people.
@@ -299,8 +299,8 @@ func (c *cli) retention() *cobra.Command {
 			if v.Shown {
 				fmt.Fprintln(c.err, "nothing was purged; --confirm PURGE does it")
 			}
-			return c.print(v, nil, table{{"due", "purged", "held", "failed"},
-				{strconv.Itoa(v.Due), strconv.Itoa(v.Purged), strconv.Itoa(v.Held), strconv.Itoa(v.Failed)}})
+			return c.print(v, nil, table{{"due", "purged", "discarded", "held", "waiting", "failed"},
+				{strconv.Itoa(v.Due), strconv.Itoa(v.Purged), count(v.Discarded), strconv.Itoa(v.Held), count(v.Waiting), strconv.Itoa(v.Failed)}})
 		}}
 	sweep.Flags().StringVar(&q.Confirm, "confirm", "", "the word PURGE")
 	return group("retention", "The retention sweep", status, sweep, confirm)

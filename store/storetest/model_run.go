@@ -79,7 +79,7 @@ func (p *program) setUp() error {
 	p.lists = []crm.ItemID{id[crm.ItemID](1), id[crm.ItemID](2)}
 	return p.update(func(tx *store.Tx) error {
 		policy := crm.DefaultPolicy()
-		policy.Window = window
+		policy.Retention.Window = window
 		err := tx.PutAccount(crm.Account{ID: tenant, Policy: policy})
 		for _, l := range p.lists {
 			err = errors.Join(err, tx.PutObject(boss, byHand, crm.Object{Account: tenant, Kind: crm.List, ID: l, Name: "list"}))
