@@ -75,7 +75,7 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 	for _, make := range []struct {
 		name string
 		new  func(context.Context, *run) (scenario, error)
-	}{{"ingest", newIngest}, {"pipeline", newPipeline}, {"life", newLife}} {
+	}{{"ingest", newIngest}, {"pipeline", newPipeline}, {"life", newLife}, {"weight", newWeight}} {
 		if o.Only != nil && !o.Only.MatchString(make.name) {
 			continue
 		}

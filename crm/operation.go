@@ -60,5 +60,19 @@ type Inbound struct {
 	Parent  ItemID    `cbor:"8,keyasint,omitzero" json:"parent,omitzero"`
 }
 
+// Erasure is a line of the erasure ledger: a contact that a store restored from a backup must not bring
+// back. It holds no personal data.
+type Erasure struct {
+	Account AccountID `cbor:"1,keyasint" json:"account"`
+	Contact ContactID `cbor:"2,keyasint" json:"contact"`
+	Epoch   uint64    `cbor:"3,keyasint" json:"epoch"` // that the purge, or the delete, began
+	At      Nanos     `cbor:"4,keyasint" json:"at"`
+	// Deleted: the delete of a HIPAA account's contact, which is to be deleted again; else it was purged.
+	Deleted bool `cbor:"5,keyasint,omitempty" json:"deleted,omitempty"`
+}
+
+// Key gives the row's key.
+func (e *Erasure) Key() EpochKey { return EpochKey{e.Account, e.Contact, e.Epoch} }
+
 // Key gives the row's key.
 func (i *Inbound) Key() ItemKey { return ItemKey{i.Account, i.Contact, i.Kind, i.ID} }

@@ -30,6 +30,8 @@ type Options struct {
 	Clock   clock.Clock // only for waiting; instants come from the store's transactions
 	Log     zerolog.Logger
 	Sweep   string // cron of the retention sweep, in UTC; "" is every minute
+	// Ledger makes lines of the erasure ledger durable outside of the store; nil leaves them in it.
+	Ledger func([]crm.Erasure) error
 }
 
 // Engine runs workflows and sweeps over one store. Its state is all in the store; what it keeps in
@@ -40,6 +42,7 @@ type Engine struct {
 	clock   clock.Clock
 	log     zerolog.Logger
 	sweep   *triggers.Schedule
+	ledger  func([]crm.Erasure) error
 	defs    *definitions
 
 	mu       sync.Mutex
@@ -76,7 +79,7 @@ func New(o Options) (*Engine, error) {
 		return nil, err
 	}
 	return &Engine{
-		store: o.Store, actions: o.Actions, clock: o.Clock, log: o.Log, sweep: sweep, defs: newDefinitions(),
+		store: o.Store, actions: o.Actions, clock: o.Clock, log: o.Log, sweep: sweep, ledger: o.Ledger, defs: newDefinitions(),
 		inflight: map[crm.RunID]bool{}, busy: map[string]int{}, resting: map[string]rest{}, said: map[string]time.Time{}, done: make(chan struct{}, 1),
 		turns: pace{n: 256}, starts: pace{n: 256}, purges: pace{n: 128}, works: pace{n: 128},
 	}, nil
@@ -189,7 +192,7 @@ func (e *Engine) Pass(ctx context.Context) (worked bool, err error) {
 		return false, err
 	}
 	var errs []error
-	for _, part := range []func(context.Context) (bool, error){e.dispatch, e.fire, e.advanceDue, e.operate, e.sweepDue} {
+	for _, part := range []func(context.Context) (bool, error){e.dispatch, e.fire, e.advanceDue, e.operate, e.sweepDue, e.writeLedger} {
 		did, err := part(ctx)
 		worked = worked || did
 		if err != nil {

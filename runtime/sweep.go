@@ -173,3 +173,17 @@ func (e *Engine) purgeChunk(ctx context.Context, chunk []crm.Deadline) (SweepRep
 	})
 	return report, err
 }
+
+// WriteLedger writes what waits for the erasure ledger: for a process in which no engine runs.
+func (e *Engine) WriteLedger(ctx context.Context) error {
+	_, err := e.writeLedger(ctx)
+	return err
+}
+
+func (e *Engine) writeLedger(ctx context.Context) (bool, error) {
+	if e.ledger == nil {
+		return false, nil
+	}
+	n, err := e.store.LedgerTail(ctx, e.ledger)
+	return n > 0, err
+}

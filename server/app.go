@@ -100,6 +100,7 @@ var verbs = map[string]handler{
 	"event.status":      verb(eventStatus),
 	"retention.status":  verb(retentionStatus),
 	"retention.sweep":   verb(retentionSweep),
+	"retention.replay":  verb(retentionReplay),
 	"retention.go":      verb(retentionGo),
 	"plugin.list":       verb(pluginList),
 	"plugin.install":    verb(pluginInstall),

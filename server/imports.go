@@ -243,6 +243,9 @@ func (in *intake) item(row *intakeItem) error {
 	if row.Kind.IsRecord() {
 		r := row.Record
 		r.Account, r.Contact, r.Kind, r.ID = in.acc, keys[0].Contact, row.Kind, id
+		if r.Kind == crm.Message {
+			r.Parent = in.foreign(crm.Conversation, row.Conversation)
+		}
 		_, err := in.tx.Apply(in.by, in.why, crm.PutRecord{Record: r})
 		return err
 	}
@@ -270,11 +273,16 @@ func (in *intake) itemID(row *intakeItem) (crm.ItemID, error) {
 	if row.ID == "" {
 		return in.tx.NewItemID()
 	}
+	return in.foreign(row.Kind, row.ID), nil
+}
+
+// foreign gives the id here of what has an id in the other system.
+func (in *intake) foreign(kind crm.ItemKind, ext string) crm.ItemID {
 	h := sha256.New()
 	h.Write(in.acc[:])
-	h.Write([]byte{byte(row.Kind)})
-	h.Write([]byte(row.ID))
+	h.Write([]byte{byte(kind)})
+	h.Write([]byte(ext))
 	id := crm.ItemID(h.Sum(nil)[:16])
 	id[6], id[8] = id[6]&0x0f|0x80, id[8]&0x3f|0x80 // version 8: made from a name
-	return id, nil
+	return id
 }

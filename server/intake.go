@@ -53,6 +53,8 @@ type intakeItem struct {
 	Record   crm.Record // Kind, Title, Body, Status, CreatedAt, Due
 	Object   crm.Object // Kind, Name, Stage, Status, Cents
 	Row      []string   // the line, for a reject
+
+	Conversation string // a message's, in the other system
 }
 
 // Reject is a row that was not taken. Row is the only member that holds what the file said, so that

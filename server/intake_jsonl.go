@@ -13,8 +13,9 @@ import (
 
 const opAssociated = "import associated records"
 
-// readAssociated reads one JSON object a line: a note, conversation, task, appointment or manual
-// action of one contact, an opportunity of several, or a company. A line has no columns: header gets
+// readAssociated reads one JSON object a line: a note, conversation, message, task, appointment or manual
+// action of one contact, an opportunity of several, or a company. A message names its conversation, which
+// must be in before it. A line has no columns: header gets
 // one name for the whole of it. Each line that is not empty comes to
 // yield or to reject, in the order of the file; an error of yield ends the reading and is returned.
 // Any other error means that the file as a whole is unusable.
@@ -47,14 +48,15 @@ func readAssociated(r io.Reader, header func([]string), yield func(intakeItem) e
 
 // itemJSON is a line as it is written.
 type itemJSON struct {
-	Kind, ID, Contact, Title, Body, Status, CreatedAt, Due, Name, Stage, Primary string
-	Cents                                                                        int64
-	Contacts                                                                     []string
+	Kind, ID, Contact, Title, Body, Status, CreatedAt, Due, Name, Stage, Primary, Conversation string
+	Cents                                                                                      int64
+	Contacts                                                                                   []string
 }
 
 // The keys of a line, by what it is.
 var (
 	recordKeys      = []string{"kind", "id", "contact", "title", "body", "status", "created_at", "due"}
+	messageKeys     = append([]string{"conversation"}, recordKeys...)
 	opportunityKeys = []string{"kind", "id", "name", "stage", "status", "value_cents", "contacts", "primary"}
 	companyKeys     = []string{"kind", "id", "name", "contacts"}
 )
@@ -83,10 +85,12 @@ func readItem(l intakeLine, seen intakeSeen) (intakeItem, *rowError) {
 		keys, bad = opportunityKeys, it.opportunity(j)
 	case it.Kind == crm.Company:
 		keys, bad = companyKeys, it.company(j)
+	case it.Kind == crm.Message:
+		keys, bad = messageKeys, it.message(j)
 	case it.Kind.IsRecord():
 		bad = it.record(j)
 	default:
-		return intakeItem{}, &rowError{rejectKind, "kind must be note, conversation, task, appointment, manual_action, opportunity or company"}
+		return intakeItem{}, &rowError{rejectKind, "kind must be note, conversation, message, task, appointment, manual_action, opportunity or company"}
 	}
 	for key := range raw {
 		if !slices.Contains(keys, key) { // the key itself may be what a person wrote
@@ -139,8 +143,8 @@ func decodeObject(line []byte) (map[string]json.RawMessage, *rowError) {
 func (j *itemJSON) decode(raw map[string]json.RawMessage) *rowError {
 	into := map[string]any{"kind": &j.Kind, "id": &j.ID, "contact": &j.Contact, "title": &j.Title, "body": &j.Body,
 		"status": &j.Status, "created_at": &j.CreatedAt, "due": &j.Due, "name": &j.Name, "stage": &j.Stage,
-		"primary": &j.Primary, "value_cents": &j.Cents, "contacts": &j.Contacts}
-	for _, key := range append(slices.Clone(recordKeys), opportunityKeys...) {
+		"primary": &j.Primary, "value_cents": &j.Cents, "contacts": &j.Contacts, "conversation": &j.Conversation}
+	for _, key := range append(slices.Clone(messageKeys), opportunityKeys...) {
 		v, ok := raw[key]
 		if !ok {
 			continue
@@ -173,6 +177,14 @@ func (it *intakeItem) record(j itemJSON) *rowError {
 	it.Contacts = []string{contact}
 	it.Record = crm.Record{Kind: it.Kind, Title: j.Title, Body: j.Body, Status: j.Status, CreatedAt: created, Due: due}
 	return nil
+}
+
+// message is a record with the conversation that it belongs to.
+func (it *intakeItem) message(j itemJSON) *rowError {
+	if it.Conversation = strings.TrimSpace(j.Conversation); it.Conversation == "" {
+		return &rowError{rejectMissing, "conversation is missing: the id that the message's conversation has in the other system"}
+	}
+	return it.record(j)
 }
 
 func (it *intakeItem) opportunity(j itemJSON) *rowError {

@@ -23,6 +23,8 @@ func TestAssociated(t *testing.T) {
 		`{"kind":"opportunity","id":"o1","name":"Roof","stage":"offer","status":"open","value_cents":125000,"contacts":["c1","c2"],"primary":"c2"}`: {
 			Line: 1, Kind: crm.Opportunity, ID: "o1", Contacts: []string{"c1", "c2"}, Primary: "c2",
 			Object: crm.Object{Kind: crm.Opportunity, Name: "Roof", Stage: "offer", Status: "open", Cents: 125000}},
+		`{"kind":"message","id":"m1","contact":"c1","conversation":" v1 ","body":"Hello"}`: {
+			Line: 1, Kind: crm.Message, ID: "m1", Contacts: []string{"c1"}, Conversation: "v1", Record: crm.Record{Kind: crm.Message, Body: "Hello"}},
 		`{"kind":"company","id":"b1","name":"Acme","contacts":null}`: {
 			Line: 1, Kind: crm.Company, ID: "b1", Object: crm.Object{Kind: crm.Company, Name: "Acme"}},
 	} {
@@ -48,6 +50,8 @@ func TestBadLines(t *testing.T) {
 		`{"kind":"campaign","id":"n1","contact":"c1"}`:                                                       "unknown_kind",
 		`{"kind":"workflow_run","id":"n1","contact":"c1"}`:                                                   "unknown_kind",
 		`{"id":"n1","contact":"canary@example.com"}`:                                                         "unknown_kind",
+		`{"kind":"message","id":"m1","contact":"canary@example.com"}`:                                        "missing",
+		`{"kind":"note","id":"n1","contact":"c1","conversation":"canary@example.com"}`:                       "unknown_key",
 		`{"kind":"note","contact":"canary@example.com"}`:                                                     "missing",
 		`{"kind":"note","id":"n1","contact":" "}`:                                                            "missing",
 		`{"kind":"company","id":"b1"}`:                                                                       "missing",
@@ -88,7 +92,11 @@ func TestAssociatedReadBack(t *testing.T) {
 		title, body, status := text.Draw(t, "title"), text.Draw(t, "body"), text.Draw(t, "status")
 		created := crm.Nanos(rapid.Int64Range(0, 4e18).Draw(t, "created"))
 		kind := rapid.SampledFrom(crm.RecordKinds).Draw(t, "kind")
-		line, _ := json.Marshal(map[string]any{"kind": kind, "id": "1", "contact": "c", "title": title, "body": body, "status": status, "created_at": created})
+		object := map[string]any{"kind": kind, "id": "1", "contact": "c", "title": title, "body": body, "status": status, "created_at": created}
+		if kind == crm.Message {
+			object["conversation"] = "v"
+		}
+		line, _ := json.Marshal(object)
 		items, rejects, err := tryItems(string(line))
 		want := crm.Record{Kind: kind, Title: title, Body: body, Status: status, CreatedAt: created}
 		if err != nil || len(rejects) > 0 || len(items) != 1 || items[0].Record != want {

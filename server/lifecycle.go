@@ -296,6 +296,13 @@ func runResume(c *call, q RunResume) (Resumed, error) {
 	}
 	err := c.Store.Update(c.ctx, func(tx *store.Tx) error {
 		v = Resumed{Runs: []RunView{}, Refused: []Obstacle{}}
+		acc, err := theAccount(tx)
+		if err != nil {
+			return err
+		}
+		if err := c.allow(acc, op, crm.VerbResume); err != nil { // also who names no run that there is
+			return err
+		}
 		ids := []crm.RunID{q.Run}
 		if q.Contact != "" {
 			k, err := c.key(tx, q.Contact, crm.OnlyLive)

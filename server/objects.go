@@ -2,6 +2,7 @@ package server
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -214,12 +215,16 @@ type ObjectDelete struct {
 func objectDelete(kind crm.ItemKind) func(*call, ObjectDelete) (NamedView, error) {
 	return func(c *call, q ObjectDelete) (NamedView, error) {
 		op := "delete a " + kind.String()
-		if err := confirmed(op, q.Confirm); err != nil {
-			return NamedView{}, err
-		}
 		return write(c, op, func(tx *store.Tx, acc *crm.Account) (NamedView, error) {
 			o, err := object(tx, acc.ID, kind, q.Object)
 			if err != nil {
+				return NamedView{}, err
+			}
+			members, err := tx.Counter(acc.ID, store.CountOf(o.ID)) // nobody counts those of companies and opportunities
+			if err != nil {
+				return NamedView{}, err
+			}
+			if err := confirmed(op, q.Confirm, "the %s %s%s", kind, o.ID, map[bool]string{true: fmt.Sprintf(", in which are %d contacts,", members)}[members > 0]); err != nil {
 				return NamedView{}, err
 			}
 			next := *o
@@ -229,12 +234,13 @@ func objectDelete(kind crm.ItemKind) func(*call, ObjectDelete) (NamedView, error
 	}
 }
 
-// confirmed wants a yes: what is deleted of an account has no recovery window.
-func confirmed(op, confirm string) error {
+// confirmed wants a yes, once it is known what is hit: what is deleted of an account has no recovery
+// window.
+func confirmed(op, confirm, what string, args ...any) error {
 	if confirm == "yes" {
 		return nil
 	}
-	return crm.Errorf(op, crm.CodeConfirm, "it has to be confirmed").WithHint("--yes; it does not come back")
+	return crm.Errorf(op, crm.CodeConfirm, what+" is deleted only when that is confirmed", args...).WithHint("--yes; it does not come back")
 }
 
 // ObjectList asks for the lists, campaigns, companies or opportunities that are live.

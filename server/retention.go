@@ -1,7 +1,9 @@
 package server
 
 import (
+	"encoding/json"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 
@@ -106,6 +108,60 @@ func retentionGo(c *call, _ None) (RetentionStatus, error) {
 		return RetentionStatus{}, err
 	}
 	return retentionStatus(c, None{})
+}
+
+// Replayed is what the erasure ledger came to in a store that is older than it.
+type Replayed struct {
+	Lines  int `json:"lines"`
+	Erased int `json:"erased"` // contacts that were there again, and are purged or deleted now
+}
+
+// retentionReplay does again what the erasure ledger says: for a store that was restored from a backup,
+// before it serves.
+func retentionReplay(c *call, _ None) (Replayed, error) {
+	const op = "replay the erasure ledger"
+	var v Replayed
+	if err := c.admin(op); err != nil {
+		return v, err
+	}
+	if c.in == nil {
+		return v, crm.Errorf(op, crm.CodeInvalid, "there is no ledger to read").WithHint("it is the request's stream: reprieve retention replay FILE")
+	}
+	dec := json.NewDecoder(c.in)
+	for {
+		var chunk []crm.Erasure
+		for len(chunk) < 200 {
+			var e crm.Erasure
+			err := dec.Decode(&e)
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				return v, crm.Errorf(op, crm.CodeInvalid, "line %d: %w", v.Lines+len(chunk)+1, err).WithHint("it is the file erasures.jsonl that serve writes; what stands before that line was done")
+			}
+			chunk = append(chunk, e)
+		}
+		if len(chunk) == 0 {
+			return v, nil
+		}
+		erased := 0
+		if err := c.Store.Update(c.ctx, func(tx *store.Tx) error {
+			erased = 0
+			for _, e := range chunk {
+				did, err := tx.Replay(c.by, e)
+				if err != nil {
+					return err
+				}
+				if did {
+					erased++
+				}
+			}
+			return nil
+		}); err != nil {
+			return v, err
+		}
+		v.Lines, v.Erased = v.Lines+len(chunk), v.Erased+erased
+	}
 }
 
 // PluginPage is the plugin processes and the actions that can be used.

@@ -21,14 +21,21 @@ var mayUse = map[string]string{
 	"contact.archive": "aog", "contact.unarchive": "aog", "contact.inbound": "aog",
 	"contact.history": "aogv", "contact.verify": "aogv",
 	"run.resume": "a", "campaign.resume": "a", "workflow.delete": "a",
-	"audit.verify": "aogv", "campaign.list": "aogv", "event.status": "aogv", "list.list": "aogv",
+	"audit.verify": "aogv", "event.status": "aogv",
+	"list.list": "aogv", "list.create": "aog", "list.rename": "aog", "list.delete": "aog", "list.add": "aog", "list.remove": "aog",
+	"tag.list": "aogv", "tag.delete": "aog", "contact.dnd": "aog",
+	"campaign.list": "aogv", "campaign.due": "aogv", "campaign.create": "aog", "campaign.rename": "aog", "campaign.delete": "aog",
+	"campaign.add": "aog", "campaign.remove": "aog", "campaign.sent": "aog", "campaign.opened": "aog", "campaign.clicked": "aog",
+	"company.list": "aogv", "company.create": "aog", "company.rename": "aog", "company.delete": "aog", "company.add": "aog", "company.remove": "aog",
+	"opportunity.list": "aogv", "opportunity.create": "aog", "opportunity.update": "aog", "opportunity.delete": "aog",
+	"opportunity.add": "aog", "opportunity.remove": "aog",
 	"contact.create": "aog", "contact.update": "aog", "contact.tag": "aog", "contact.import": "aog",
 	"contact.delete": "a", "contact.restore": "a",
 	"contact.get": "aogv", "contact.list": "aogv", "contact.receipt": "aogv",
-	"record.import": "aog", "record.delete": "aog", "record.list": "aogv",
+	"record.import": "aog", "record.create": "aog", "record.update": "aog", "record.delete": "aog", "record.list": "aogv",
 	"workflow.check": "aogv", "workflow.apply": "a", "workflow.list": "aogv",
 	"run.list": "aogv", "run.get": "aogv",
-	"retention.go": "a", "retention.status": "aogv", "retention.sweep": "a",
+	"retention.go": "a", "retention.replay": "a", "retention.status": "aogv", "retention.sweep": "a",
 	"plugin.list": "aogv", "plugin.install": "a",
 }
 
@@ -116,10 +123,12 @@ func (r *rig) request(verb string) (any, io.Reader) {
 		return RunID{crm.RunID{1}}, nil
 	case "retention.sweep":
 		return RetentionSweep{Confirm: "PURGE"}, nil
+	case "retention.replay":
+		return None{}, strings.NewReader("")
 	case "plugin.install":
 		return PluginInstall{From: "/nowhere/at/all"}, nil
 	}
-	return None{}, nil
+	return r.thing(verb, ada), nil
 }
 
 // A policy that lets operators purge lets them sweep: no role is written into the verb.

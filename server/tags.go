@@ -99,9 +99,6 @@ func tagDelete(c *call, q TagDelete) (TagDeleted, error) {
 	if text := badName("tag", q.Name, maxTag); text != "" {
 		return v, crm.Errorf(op, crm.CodeInvalid, "%s", text).WithHint("name the tag as reprieve tag list shows it")
 	}
-	if err := confirmed(op, q.Confirm); err != nil {
-		return v, err
-	}
 	if err := c.Store.View(c.ctx, func(tx *store.Tx) error {
 		acc, err := theAccount(tx)
 		if err != nil {
@@ -117,6 +114,9 @@ func tagDelete(c *call, q TagDelete) (TagDeleted, error) {
 	}
 	if v.Live+v.Deleted == 0 {
 		return v, crm.Errorf(op, crm.CodeNotFound, "no contact carries that tag").WithHint("reprieve tag list shows what there is")
+	}
+	if err := confirmed(op, q.Confirm, "the tag %s, which %d live and %d deleted contacts carry,", v.ID, v.Live, v.Deleted); err != nil {
+		return TagDeleted{}, err
 	}
 	if _, err := write(c, op, func(tx *store.Tx, acc *crm.Account) (None, error) {
 		return None{}, tx.DeleteTag(c.by, c.why(), acc.ID, q.Name)

@@ -44,6 +44,11 @@ func (tx *Tx) delete(acc *crm.Account, by crm.Actor, why crm.Cause, m crm.Delete
 	}); err != nil {
 		return nil, err
 	}
+	if acc.HIPAA { // an old backup must not undo it
+		if err := tx.toLedger(next, true); err != nil {
+			return nil, err
+		}
+	}
 	tx.countLife(c, items, -1)
 	tx.count(c.Account, CountLive, -1)
 	tx.count(c.Account, CountDeleted, 1)

@@ -85,7 +85,8 @@ func staleTimer(t crm.Timer, r *crm.Run, life crm.Life) bool {
 }
 
 // DropTimers removes the timers that are still stale in this transaction. It leaves a suspended run as
-// it is, and closes one that stood on a tombstone which is no more.
+// it is, and one that a restore left behind, which its life hides; it closes one that stood on a
+// tombstone which is no more.
 func (tx *Tx) DropTimers(timers []crm.Timer) error {
 	for _, t := range timers {
 		r, err := tx.Run(t.Run)
@@ -104,7 +105,7 @@ func (tx *Tx) DropTimers(timers []crm.Timer) error {
 			continue
 		}
 		tx.wrote = true
-		if r != nil && r.Due == t.Due && r.StatusFor(life) == crm.RunCancelled && !r.Status.Finished() {
+		if r != nil && r.Due == t.Due && !r.Status.Finished() && r.OnTombstone() && !life.Hides(crm.WorkflowRun, r.Epoch) {
 			over := *r
 			over.Status, over.Reason, over.Token = crm.RunCancelled, crm.ReasonRestored, r.Token+1
 			if err := tx.saveRun(r, &over); err != nil {

@@ -100,6 +100,9 @@ func (tx *Tx) receiveAsNew(by crm.Actor, acc crm.AccountID, from crm.NamedIdenti
 	n := crm.Contact{Account: acc, ID: id}
 	crm.ChangeFact(&n, crm.SetIdentity{Name: from.Name, Value: from.Value}, 1, tx.now, false)
 	r.Account, r.Contact = acc, id
+	if r.Kind == crm.Message { // the conversation was the deleted contact's: this is a new one
+		r.Kind, r.Parent = crm.Conversation, crm.ItemID{}
+	}
 	_, err = tx.Apply(by, crm.Cause{Kind: crm.ByPerson}, crm.Create{Contact: n}, crm.PutRecord{Record: r})
 	return ReceivedAsNew, id, err
 }

@@ -1,6 +1,8 @@
 package store
 
 import (
+	"errors"
+
 	"github.com/reprieve-run/reprieve/crm"
 	"github.com/reprieve-run/reprieve/store/internal/row"
 )
@@ -49,7 +51,7 @@ func (tx *Tx) purge(acc *crm.Account, by crm.Actor, why crm.Cause, m crm.Purge) 
 	}
 	tx.count(c.Account, CountPurged, 1)
 	next := crm.Life{Account: c.Account, Contact: c.ID, State: crm.Purged, Epoch: life.Epoch + 1, Since: tx.now, Last: max(c.Last, life.Last)}
-	if err := tx.moveLife(&life, &next); err != nil {
+	if err := errors.Join(tx.moveLife(&life, &next), tx.toLedger(next, false)); err != nil {
 		return nil, err
 	}
 	tx.contacts.put(m.Contact, nil) // and the salt with it: every sealed payload is unreadable from here on

@@ -141,7 +141,9 @@ func (tx *Tx) resumeEnrollment(by crm.Actor, why crm.Cause, m crm.ResumeEnrollme
 		return nil, badOverdue(op, c.ID)
 	case c.Archived.On:
 		return nil, crm.Errorf(op, crm.CodeInvalid, "it is archived, and so in no campaign").About(c.ID).WithHint("reprieve contact unarchive %s", c.ID)
-	case l == nil || l.Epoch == life.Epoch || life.Hides(l.Kind, l.Epoch):
+	case l == nil || life.Hides(l.Kind, l.Epoch):
+		return nil, crm.Errorf(op, crm.CodeNotFound, "it is not in the campaign %s", m.Campaign).About(c.ID)
+	case l.Epoch == life.Epoch:
 		return nil, crm.Errorf(op, crm.CodeInvalid, "it is not suspended in the campaign %s", m.Campaign).About(c.ID)
 	}
 	if _, err := tx.liveObject(op, crm.ObjectKey{Account: c.Account, Kind: crm.Campaign, ID: m.Campaign}); err != nil {

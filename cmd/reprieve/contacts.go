@@ -15,7 +15,7 @@ import (
 
 func (c *cli) contact() *cobra.Command {
 	return group("contact", "Contacts: import, create, list, update, tag, delete, restore, purge, hold, archive",
-		c.contactImport(), c.contactCreate(), c.contactList(), c.contactGet(), c.contactUpdate(), c.contactTag(),
+		c.contactImport(), c.contactCreate(), c.contactList(), c.contactGet(), c.contactUpdate(), c.contactTag(), c.contactDND(),
 		c.contactDelete(), c.contactRestore(), c.contactReceipt(), c.contactPreview(), c.contactPurge(), c.contactHold(),
 		c.contactArchive("archive", "Take a contact out of lists, campaigns and workflows; nothing else changes"),
 		c.contactArchive("unarchive", "Let an archived contact back on its lists; what ran stays suspended until it is resumed"),

@@ -157,7 +157,7 @@ func (c *cli) root() *cobra.Command {
 	root.PersistentFlags().StringVar(&c.data, "data", data, "data directory; also REPRIEVE_DATA")
 	root.PersistentFlags().StringVarP(&c.format, "output", "o", "table", "table, json, jsonl, yaml or csv")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage{err} })
-	root.AddCommand(c.demo(), c.initialise(), c.serve(), c.contact(), c.record(), c.lists(), c.workflow(), c.runs(), c.bulk(), c.policy(), c.account(),
+	root.AddCommand(c.demo(), c.initialise(), c.serve(), c.contact(), c.record(), c.lists(), c.tags(), c.campaigns(), c.companies(), c.opportunities(), c.workflow(), c.runs(), c.bulk(), c.policy(), c.account(),
 		c.event(), c.retention(), c.plugin(), c.audit(), c.store(), c.docs(), c.version())
 	markUsage(root)
 	return root

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -31,6 +32,7 @@ const (
 	keyFile    = "master.key"
 	socketFile = "reprieve.sock"
 	pluginsDir = "plugins"
+	ledgerFile = "erasures.jsonl" // keep it with the backups: what it names must not come back with one
 )
 
 func (c *cli) path(name string) string { return filepath.Join(c.data, name) }
@@ -80,16 +82,32 @@ func open(ctx context.Context, p place) (*opened, error) {
 	if err != nil {
 		return fail(err, st.Close)
 	}
-	engine, err := runtime.New(runtime.Options{Store: st, Actions: host, Clock: p.clock, Log: p.log, Sweep: p.sweep})
+	engine, err := runtime.New(runtime.Options{Store: st, Actions: host, Clock: p.clock, Log: p.log, Sweep: p.sweep, Ledger: ledger(filepath.Join(p.dir, ledgerFile))})
 	if err != nil {
 		return fail(err, func() error { return host.Close(ctx) }, st.Close)
 	}
 	return &opened{
 		app: &server.App{Store: st, Engine: engine, Host: host, Log: p.log}, host: host,
 		close: func() error {
-			return errors.Join(host.Close(context.WithoutCancel(ctx)), st.Close())
+			ctx := context.WithoutCancel(ctx)
+			return errors.Join(engine.WriteLedger(ctx), host.Close(ctx), st.Close())
 		},
 	}, nil
+}
+
+// ledger appends lines to the erasure ledger, durably.
+func ledger(file string) func([]crm.Erasure) error {
+	return func(lines []crm.Erasure) error {
+		f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+		if err != nil {
+			return crm.Errorf("write the erasure ledger", crm.CodeFailed, "%w", err).WithHint("make the file writable; until then its lines wait in the store")
+		}
+		enc := json.NewEncoder(f)
+		for _, l := range lines {
+			err = errors.Join(err, enc.Encode(l))
+		}
+		return errors.Join(err, f.Sync(), f.Close())
+	}
 }
 
 // storeError names the file in what was said about a store that is locked or damaged, and says what an

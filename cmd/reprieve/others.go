@@ -17,55 +17,6 @@ import (
 	"github.com/reprieve-run/reprieve/server"
 )
 
-func (c *cli) record() *cobra.Command {
-	list := &cobra.Command{Use: "list CONTACT", Short: "List a contact's conversations, notes, tasks, appointments and manual actions", Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			var page server.RecordPage
-			if err := c.call(cmd.Context(), "record.list", server.ContactID{ID: args[0]}, &page, nil); err != nil {
-				return err
-			}
-			t, items := table{{"id", "kind", "title", "created", "deleted"}}, []any{}
-			for _, r := range page.Records {
-				t = append(t, []string{r.ID.String(), r.Kind.String(), r.Title, stamp(r.CreatedAt), stamp(r.DeletedAt)})
-				items = append(items, r)
-			}
-			return c.print(page, items, t)
-		}}
-	del := &cobra.Command{Use: "delete CONTACT RECORD", Short: "Delete one record on its own; no restore of the contact brings it back", Args: cobra.ExactArgs(2),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			id, err := crm.ParseID[crm.ItemIDKind](args[1])
-			if err != nil {
-				return err
-			}
-			var r server.RecordView
-			if err := c.call(cmd.Context(), "record.delete", server.RecordDelete{Contact: args[0], Record: id}, &r, nil); err != nil {
-				return err
-			}
-			return c.print(r, nil, table{{"id", "kind", "title", "deleted"}, {r.ID.String(), r.Kind.String(), r.Title, stamp(r.DeletedAt)}})
-		}}
-	return group("record", "Associated records of a contact", list, del)
-}
-
-func (c *cli) lists() *cobra.Command {
-	show := func(verb string) func(*cobra.Command, []string) error {
-		return func(cmd *cobra.Command, _ []string) error {
-			var page server.ObjectPage
-			if err := c.call(cmd.Context(), verb, server.None{}, &page, nil); err != nil {
-				return err
-			}
-			t, items := table{{"id", "name", "members"}}, []any{}
-			for _, o := range page.Items {
-				t = append(t, []string{o.ID.String(), o.Name, strconv.FormatInt(o.Members, 10)})
-				items = append(items, o)
-			}
-			return c.print(page, items, t)
-		}
-	}
-	return group("list", "Lists with their live members; of a campaign, runnable enrollments",
-		&cobra.Command{Use: "list", Short: "List the lists with their live members", Args: cobra.NoArgs, RunE: show("list.list")},
-		&cobra.Command{Use: "campaigns", Short: "List the campaigns with their runnable enrollments", Args: cobra.NoArgs, RunE: show("campaign.list")})
-}
-
 func (c *cli) workflow() *cobra.Command {
 	check := &cobra.Command{Use: "check PATH...", Short: "Check workflow files; a folder stands for its *.yaml", Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -303,7 +254,20 @@ func (c *cli) retention() *cobra.Command {
 				{strconv.Itoa(v.Due), strconv.Itoa(v.Purged), count(v.Discarded), strconv.Itoa(v.Held), count(v.Waiting), strconv.Itoa(v.Failed)}})
 		}}
 	sweep.Flags().StringVar(&q.Confirm, "confirm", "", "the word PURGE")
-	return group("retention", "The retention sweep", status, sweep, confirm)
+	replay := &cobra.Command{Use: "replay ERASURES.jsonl", Short: "Erase again whom the erasure ledger names: after going back to a backup, before serving", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			f, err := os.Open(args[0])
+			if err != nil {
+				return crm.Errorf("replay the erasure ledger", crm.CodeNotFound, "%w", err)
+			}
+			defer f.Close()
+			var v server.Replayed
+			if err := c.call(cmd.Context(), "retention.replay", server.None{}, &v, f); err != nil {
+				return err
+			}
+			return c.print(v, nil, table{{"lines", "erased_again"}, {strconv.Itoa(v.Lines), strconv.Itoa(v.Erased)}})
+		}}
+	return group("retention", "The retention sweep and the erasure ledger", status, sweep, confirm, replay)
 }
 
 func (c *cli) retentionStatus(v server.RetentionStatus) error {

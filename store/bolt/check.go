@@ -22,7 +22,7 @@ var tables = []tableInfo{
 	info(row.Deadlines), info(row.Manifests), info(row.Receipts), info(row.Suppressed), info(row.Records),
 	info(row.Links), info(row.Objects), info(row.Workflows), info(row.Revisions), info(row.Schedules),
 	info(row.Runs), info(row.RunKeys), info(row.Timers), info(row.Steps), info(row.Items),
-	info(row.Operations), info(row.OptOuts), info(row.Inbounds), info(row.Counters), info(row.Marks),
+	info(row.Operations), info(row.OptOuts), info(row.Inbounds), info(row.Erasures), info(row.Counters), info(row.Marks),
 }
 
 type tableInfo struct {

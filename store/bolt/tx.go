@@ -62,10 +62,11 @@ func (tx *txn) Items() row.Table[row.ItemKey, row.Item]         { return in(tx, 
 func (tx *txn) Operations() row.Table[crm.OperationID, crm.Operation] {
 	return in(tx, &row.Operations)
 }
-func (tx *txn) OptOuts() row.Table[crm.OptOutKey, crm.OptOut] { return in(tx, &row.OptOuts) }
-func (tx *txn) Inbounds() row.Table[crm.ItemKey, crm.Inbound] { return in(tx, &row.Inbounds) }
-func (tx *txn) Counters() row.Table[row.NameKey, row.Counter] { return in(tx, &row.Counters) }
-func (tx *txn) Marks() row.Table[string, row.Mark]            { return in(tx, &row.Marks) }
+func (tx *txn) OptOuts() row.Table[crm.OptOutKey, crm.OptOut]  { return in(tx, &row.OptOuts) }
+func (tx *txn) Erasures() row.Table[crm.EpochKey, crm.Erasure] { return in(tx, &row.Erasures) }
+func (tx *txn) Inbounds() row.Table[crm.ItemKey, crm.Inbound]  { return in(tx, &row.Inbounds) }
+func (tx *txn) Counters() row.Table[row.NameKey, row.Counter]  { return in(tx, &row.Counters) }
+func (tx *txn) Marks() row.Table[string, row.Mark]             { return in(tx, &row.Marks) }
 
 // table is one table within one transaction.
 type table[K comparable, R any] struct {

@@ -53,10 +53,11 @@ func (tx *memTx) Items() row.Table[row.ItemKey, row.Item]         { return of(tx
 func (tx *memTx) Operations() row.Table[crm.OperationID, crm.Operation] {
 	return of(tx, &row.Operations)
 }
-func (tx *memTx) OptOuts() row.Table[crm.OptOutKey, crm.OptOut] { return of(tx, &row.OptOuts) }
-func (tx *memTx) Inbounds() row.Table[crm.ItemKey, crm.Inbound] { return of(tx, &row.Inbounds) }
-func (tx *memTx) Counters() row.Table[row.NameKey, row.Counter] { return of(tx, &row.Counters) }
-func (tx *memTx) Marks() row.Table[string, row.Mark]            { return of(tx, &row.Marks) }
+func (tx *memTx) OptOuts() row.Table[crm.OptOutKey, crm.OptOut]  { return of(tx, &row.OptOuts) }
+func (tx *memTx) Erasures() row.Table[crm.EpochKey, crm.Erasure] { return of(tx, &row.Erasures) }
+func (tx *memTx) Inbounds() row.Table[crm.ItemKey, crm.Inbound]  { return of(tx, &row.Inbounds) }
+func (tx *memTx) Counters() row.Table[row.NameKey, row.Counter]  { return of(tx, &row.Counters) }
+func (tx *memTx) Marks() row.Table[string, row.Mark]             { return of(tx, &row.Marks) }
 
 type memTable[K comparable, R any] struct {
 	tx  *memTx

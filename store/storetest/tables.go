@@ -43,7 +43,7 @@ func Subjects() []Subject {
 		subject(row.RunKeys, row.Tx.RunKeys), subject(row.Timers, row.Tx.Timers),
 		subject(row.Steps, row.Tx.Steps), subject(row.Items, row.Tx.Items),
 		subject(row.Operations, row.Tx.Operations), subject(row.OptOuts, row.Tx.OptOuts),
-		subject(row.Inbounds, row.Tx.Inbounds),
+		subject(row.Inbounds, row.Tx.Inbounds), subject(row.Erasures, row.Tx.Erasures),
 		subject(row.Counters, row.Tx.Counters), subject(row.Marks, row.Tx.Marks),
 	}
 }

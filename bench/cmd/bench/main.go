@@ -29,7 +29,7 @@ func main() {
 		return
 	}
 	short := flag.Bool("short", false, "fewer contacts, shorter slices: less than a minute")
-	only := flag.String("only", "", "a regular expression for ingest, pipeline and life")
+	only := flag.String("only", "", "a regular expression for ingest, pipeline, life and weight")
 	rounds := flag.Int("rounds", 0, "how many rounds; 0 is 5")
 	contacts := flag.Int("contacts", 0, "how many contacts are deleted; 0 is 100000, or 5000 with -short")
 	dir := flag.String("dir", "", "where the files go; the system's temporary directory without it")

@@ -55,6 +55,7 @@ type Tx interface {
 	Items() Table[ItemKey, Item]
 	Operations() Table[crm.OperationID, crm.Operation]
 	OptOuts() Table[crm.OptOutKey, crm.OptOut]
+	Erasures() Table[crm.EpochKey, crm.Erasure]
 	Inbounds() Table[crm.ItemKey, crm.Inbound]
 	Counters() Table[NameKey, Counter]
 	Marks() Table[string, Mark]

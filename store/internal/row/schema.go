@@ -63,6 +63,7 @@ var (
 	OptOuts    = Def[crm.OptOutKey, crm.OptOut]{"optout", func(b []byte, k crm.OptOutKey) []byte {
 		return append(append(b, k.Account[:]...), k.Hash[:]...)
 	}, (*crm.OptOut).Key}
+	Erasures = Def[crm.EpochKey, crm.Erasure]{"erasure", epochKey, (*crm.Erasure).Key}
 	Inbounds = Def[crm.ItemKey, crm.Inbound]{"inbound", itemKey, (*crm.Inbound).Key}
 	Counters = Def[NameKey, Counter]{"counter", nameKey, func(r *Counter) NameKey { return NameKey{r.Account, r.Name} }}
 	Marks    = Def[string, Mark]{"mark", func(b []byte, k string) []byte { return append(b, k...) }, func(r *Mark) string { return r.Name }}
