@@ -117,10 +117,13 @@ func (o *offer) event(ev *crm.Event) error {
 
 func (o *offer) restored(ev *crm.Event) error {
 	c, life, err := o.tx.Peek(crm.Key{Account: ev.Account, Contact: ev.Contact})
-	if err != nil || c == nil || life.Epoch != ev.Epoch {
+	if err != nil || c == nil {
 		return err
 	}
-	o.d.back = append(o.d.back, c.Key())
+	o.d.back = append(o.d.back, c.Key()) // if it is live then; also when it was archived since
+	if life.Epoch != ev.Epoch {
+		return nil
+	}
 	names, err := names(o.tx, o.lists, ev.Account)
 	if err != nil {
 		return err

@@ -12,7 +12,7 @@ func TestCampaigns(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	r.account()
-	spring := ask[NamedView](r, "campaign.create", ObjectCreate{Name: "Spring"})
+	ask[NamedView](r, "campaign.create", ObjectCreate{Name: "Spring"})
 	var ids []crm.ContactID
 	for i := range 5 {
 		ids = append(ids, r.contact(fmt.Sprintf("c%d@example.com", i)).ID)
@@ -56,19 +56,30 @@ func TestCampaigns(t *testing.T) {
 	if v := now(); v.Members != 2 || v.Sent != 1 || v.Opened != 1 || v.Clicked != 1 {
 		t.Errorf("%+v", v)
 	}
+}
 
-	r.refused("campaign.add", CampaignAdd{Campaign: "spring", Contact: ids[0].String(), Due: "2026-05-01"}, crm.CodeConflict)
-	ask[Placement](r, "campaign.add", CampaignAdd{Campaign: "spring", Contact: ids[0].String(), Due: c0.Next}) // is so already
-	r.refused("campaign.add", CampaignAdd{Campaign: "spring", Contact: ids[0].String(), Due: "soon"}, crm.CodeInvalid)
-	r.refused("campaign.sent", CampaignSent{Campaign: "spring", Contact: ids[0].String(), Next: "soon"}, crm.CodeInvalid)
-	if v := ask[Placement](r, "campaign.remove", Membership{Object: spring.ID.String(), Contact: ids[0].String()}); v.Due != 0 || now().Members != 1 {
+func TestCampaignMembers(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.account()
+	spring := ask[NamedView](r, "campaign.create", ObjectCreate{Name: "Spring"})
+	ada := r.contact("ada@example.com").ID.String()
+	const due = "2026-03-03T10:00:00Z"
+	if v := ask[Placement](r, "campaign.add", CampaignAdd{Campaign: "spring", Contact: ada, Due: due}); v.Due.String() != due || v.Sent != 0 {
 		t.Errorf("%+v", v)
 	}
-	r.refused("campaign.remove", Membership{Object: "spring", Contact: ids[0].String()}, crm.CodeNotFound)
-	r.refused("campaign.opened", CampaignSeen{Campaign: "spring", Contact: ids[0].String()}, crm.CodeNotFound)
+	r.refused("campaign.add", CampaignAdd{Campaign: "spring", Contact: ada, Due: "2026-05-01"}, crm.CodeConflict)
+	ask[Placement](r, "campaign.add", CampaignAdd{Campaign: "spring", Contact: ada, Due: due}) // is so already
+	r.refused("campaign.add", CampaignAdd{Campaign: "spring", Contact: ada, Due: "soon"}, crm.CodeInvalid)
+	r.refused("campaign.sent", CampaignSent{Campaign: "spring", Contact: ada, Next: "soon"}, crm.CodeInvalid)
+	if v := ask[Placement](r, "campaign.remove", Membership{Object: spring.ID.String(), Contact: ada}); v.Due != 0 || ask[CampaignPage](r, "campaign.list", None{}).Items[0].Members != 0 {
+		t.Errorf("%+v", v)
+	}
+	r.refused("campaign.remove", Membership{Object: "spring", Contact: ada}, crm.CodeNotFound)
+	r.refused("campaign.opened", CampaignSeen{Campaign: "spring", Contact: ada}, crm.CodeNotFound)
 	ask[NamedView](r, "campaign.delete", ObjectDelete{Object: "spring", Confirm: "yes"})
 	r.refused("campaign.due", CampaignDue{Campaign: "spring"}, crm.CodeNotFound)
-	r.refused("campaign.add", CampaignAdd{Campaign: spring.ID.String(), Contact: ids[0].String()}, crm.CodeNotFound)
+	r.refused("campaign.add", CampaignAdd{Campaign: spring.ID.String(), Contact: ada}, crm.CodeNotFound)
 }
 
 func TestCompanies(t *testing.T) {
@@ -136,6 +147,17 @@ func TestOpportunities(t *testing.T) {
 	ask[Placement](r, "opportunity.remove", Membership{Object: "roof", Contact: ada.String()})
 	r.refused("opportunity.remove", Membership{Object: "roof", Contact: ada.String()}, crm.CodeNotFound)
 	ask[Placement](r, "opportunity.add", OpportunityAdd{Opportunity: "roof", Contact: ada.String()})
+}
+
+func TestOpportunitiesGoWithTheirContacts(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.account()
+	ada, bob := r.contact("ada@example.com").ID, r.contact("bob@example.com").ID
+	roof := ask[OpportunityView](r, "opportunity.create", OpportunityCreate{Name: "Roof", Contacts: []string{bob.String(), ada.String()}})
+	live := func(deleted bool) []OpportunityView {
+		return ask[OpportunityPage](r, "opportunity.list", OpportunityList{Deleted: deleted}).Items
+	}
 
 	// what goes with its contacts is not live, takes no change, and is back with one of them
 	r.delete(bob, "")

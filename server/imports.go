@@ -13,7 +13,16 @@ import (
 // ImportOptions says how a file is taken in.
 type ImportOptions struct {
 	Trigger bool `json:"trigger,omitempty"` // let the imported contacts start workflows; off by default
+	// OnDeleted says what becomes of a row whose address a deleted contact has: refuse, which asks whether
+	// it should be restored instead, or create, which makes somebody new.
+	OnDeleted string `json:"on_deleted,omitempty"`
 }
+
+// What becomes of rows with the address of a deleted contact.
+const (
+	OnDeletedRefuse = "refuse" // the default
+	OnDeletedCreate = "create"
+)
 
 // Imported is what an import did. The good rows are in, the bad ones are here.
 type Imported struct {
@@ -67,11 +76,15 @@ func (c *counted) Read(p []byte) (int, error) {
 
 // importRows takes in what a reader yields, so many rows to a transaction. A row that is refused is
 // rejected with its line and reason; the others of its transaction go in.
-func importRows[T any](c *call, why crm.Cause, read rowReader[T], place func(*T) (line int, row []string), take func(*intake, *T) error) (Imported, error) {
+func importRows[T any](c *call, q ImportOptions, read rowReader[T], place func(*T) (line int, row []string), take func(*intake, *T) error) (Imported, error) {
 	done := Imported{Rejected: []Reject{}}
 	if c.in == nil {
 		return done, crm.Errorf("import", crm.CodeInvalid, "there is no file")
 	}
+	if q.OnDeleted != "" && q.OnDeleted != OnDeletedRefuse && q.OnDeleted != OnDeletedCreate {
+		return done, crm.Errorf("import", crm.CodeInvalid, "a row that names a deleted contact is refused, or makes somebody new").WithHint("--on-deleted refuse or create")
+	}
+	why := q.why(c)
 	var rows []T
 	commit := func() error {
 		var bad []Reject
@@ -84,7 +97,7 @@ func importRows[T any](c *call, why crm.Cause, read rowReader[T], place func(*T)
 			if err := c.allow(acc, "import", crm.VerbWrite); err != nil {
 				return err
 			}
-			in := &intake{tx: tx, by: c.by, acc: acc.ID, why: why, named: map[crm.ItemKind]map[string]crm.ItemID{}}
+			in := &intake{tx: tx, by: c.by, acc: acc.ID, why: why, named: map[crm.ItemKind]map[string]crm.ItemID{}, again: q.OnDeleted == OnDeletedCreate}
 			for i := range rows {
 				err := take(in, &rows[i])
 				line, row := place(&rows[i])
@@ -133,12 +146,12 @@ func (q ImportOptions) why(c *call) crm.Cause {
 // contact, or to a deleted one, is rejected and says which: never a silent duplicate, and never a
 // silent second life for somebody who was deleted.
 func contactImport(c *call, q ImportOptions) (Imported, error) {
-	return importRows(c, q.why(c), readContacts, func(r *intakeContact) (int, []string) { return r.Line, r.Row }, (*intake).contact)
+	return importRows(c, q, readContacts, func(r *intakeContact) (int, []string) { return r.Line, r.Row }, (*intake).contact)
 }
 
 // recordImport takes associated records, opportunities and companies in from JSONL.
 func recordImport(c *call, q ImportOptions) (Imported, error) {
-	return importRows(c, q.why(c), readAssociated, func(r *intakeItem) (int, []string) { return r.Line, r.Row }, (*intake).item)
+	return importRows(c, q, readAssociated, func(r *intakeItem) (int, []string) { return r.Line, r.Row }, (*intake).item)
 }
 
 // intake is one transaction of an import.
@@ -148,6 +161,7 @@ type intake struct {
 	acc   crm.AccountID
 	why   crm.Cause
 	named map[crm.ItemKind]map[string]crm.ItemID // lists, campaigns: folded name → id
+	again bool                                   // somebody who was deleted is made anew
 }
 
 // object gives the list or campaign of a name, making it if there is none.
@@ -176,8 +190,10 @@ func (in *intake) object(kind crm.ItemKind, name string) (crm.ItemID, error) {
 }
 
 func (in *intake) contact(row *intakeContact) error {
-	if err := in.notDeleted(&row.Contact); err != nil {
-		return err
+	if !in.again {
+		if err := in.notDeleted(&row.Contact); err != nil {
+			return err
+		}
 	}
 	n := *row.Contact.Clone()
 	id, err := in.tx.NewContactID()

@@ -129,6 +129,7 @@ func contactPreview(c *call, q ContactPreview) (Preview, error) {
 	}
 	var k crm.Key
 	var live bool
+	taker := c.by // foresees what an erasure takes along: who may purge need not be let delete
 	if err := c.Store.View(c.ctx, func(tx *store.Tx) (err error) {
 		if k, err = c.key(tx, q.ID, want); err != nil {
 			return err
@@ -147,6 +148,9 @@ func contactPreview(c *call, q ContactPreview) (Preview, error) {
 			v.Text, v.Word = acc.AskRestore(1)
 		case ActPurge:
 			v.Text, v.Word = "It is gone for good at once: no restore brings it back.", "PURGE"
+			if roles := acc.Policy.Permissions[crm.VerbDelete]; len(roles) > 0 {
+				taker.Role = roles[0]
+			}
 		}
 		return nil
 	}); err != nil {
@@ -156,7 +160,7 @@ func contactPreview(c *call, q ContactPreview) (Preview, error) {
 	look := func(tx *store.Tx, ev crm.Event) error { return v.look(tx, k, ev) }
 	obstacles, err := c.Store.Preview(c.ctx, c.by, c.why(), deed, look)
 	if err == nil && q.Act == ActPurge && live { // an erasure takes along what a delete would
-		_, err = c.Store.Preview(c.ctx, c.by, c.why(), crm.Delete{Contact: k}, look)
+		_, err = c.Store.Preview(c.ctx, taker, c.why(), crm.Delete{Contact: k}, look)
 	}
 	for _, o := range obstacles {
 		var e *crm.Error

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -295,11 +296,27 @@ func (c *call) acceptRestore(acc crm.AccountID, items []store.FrozenItem, reason
 			op, err = tx.AcceptRestore(c.by, acc, id, total, reason)
 			return err
 		}); err != nil {
-			return nil, err
+			return nil, errors.Join(err, c.thaw(id))
 		}
 		items = items[n:]
 	}
 	return op, nil
+}
+
+// thaw forgets the frozen selection of an operation that was not accepted in the end.
+func (c *call) thaw(id crm.OperationID) error {
+	for left := true; left && !id.IsZero(); {
+		if err := c.Store.Update(context.WithoutCancel(c.ctx), func(tx *store.Tx) error {
+			items, err := tx.Frozen(id, crm.Key{}, 1000)
+			if left = len(items) > 0; err != nil || !left {
+				return err
+			}
+			return tx.DropFrozen(id, items)
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // OperationPage is operations, the latest last.

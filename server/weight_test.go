@@ -31,7 +31,7 @@ func TestImportIsWeighed(t *testing.T) {
 		}
 		return nil
 	}
-	done, err := importRows(c, crm.Cause{Kind: crm.ByImport}, read, func(*int) (int, []string) { return 1, nil }, func(in *intake, _ *int) error {
+	done, err := importRows(c, ImportOptions{}, read, func(*int) (int, []string) { return 1, nil }, func(in *intake, _ *int) error {
 		rows[in]++
 		return nil
 	})

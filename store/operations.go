@@ -113,12 +113,10 @@ func (tx *Tx) MayAcceptRestore(by crm.Actor, acc crm.AccountID) error {
 	if err := tx.allowed(op, a, by, crm.Cause{Kind: crm.ByPerson}, crm.VerbRestore, crm.ContactID{}); err != nil {
 		return err
 	}
-	switch {
-	case a.HIPAA:
-		return crm.Errorf(op, crm.CodeHIPAA, "the account is a HIPAA account: deletions are not undone")
-	case !a.Policy.Restore.Enabled:
-		return crm.Errorf(op, crm.CodeRestoreOff, "the account's policy has restores switched off")
-	case len(a.Restoring) >= max(1, a.Policy.Restore.ConcurrentOperations):
+	if off := restoresOff(op, a); off != nil {
+		return off
+	}
+	if len(a.Restoring) >= max(1, a.Policy.Restore.ConcurrentOperations) {
 		return crm.Errorf(op, crm.CodeRunning, "the bulk restore %s runs on the account", a.Restoring[0]).
 			WithHint("wait for it: reprieve bulk get %s; a single contact can be restored meanwhile", a.Restoring[0])
 	}

@@ -75,15 +75,12 @@ func (tx *Tx) mayRestore(op string, acc *crm.Account, c *crm.Contact, life crm.L
 		return err
 	}
 	var obstacles []*crm.Error
-	switch {
-	case acc.HIPAA:
-		obstacles = append(obstacles, crm.Errorf(op, crm.CodeHIPAA, "the account is a HIPAA account: deletions are not undone").About(c.ID))
-	case !acc.Policy.Restore.Enabled:
-		obstacles = append(obstacles, crm.Errorf(op, crm.CodeRestoreOff, "the account's policy has restores switched off").About(c.ID).
-			WithHint("an admin switches them on: reprieve policy set restore.enabled=true"))
+	if off := restoresOff(op, acc); off != nil {
+		obstacles = append(obstacles, off.About(c.ID))
 	}
 	if acc.Policy.Retention.AfterWindow == crm.Refuse && !life.Restorable(asOf) {
-		obstacles = append(obstacles, crm.Errorf(op, crm.CodeWindowPassed, "the recovery window ended at %s", life.RestorableUntil).About(c.ID))
+		obstacles = append(obstacles, crm.Errorf(op, crm.CodeWindowPassed, "the recovery window ended at %s", life.RestorableUntil).About(c.ID).
+			WithHint("nothing brings it back, purged yet or not; make a new contact if the person is one again"))
 	}
 	if acc.Policy.Restore.Conflict != crm.DropIdentifier { // block and skip differ in a selection only
 		taken, err := tx.taken(c, c.Identities())
@@ -98,6 +95,19 @@ func (tx *Tx) mayRestore(op string, acc *crm.Account, c *crm.Contact, life crm.L
 		if err := tx.forbid(o); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// restoresOff says why an account restores nothing, nil if it does.
+func restoresOff(op string, acc *crm.Account) *crm.Error {
+	switch {
+	case acc.HIPAA:
+		return crm.Errorf(op, crm.CodeHIPAA, "the account is a HIPAA account: deletions are not undone").
+			WithHint("no setting changes that; make a new contact if the person is one again")
+	case !acc.Policy.Restore.Enabled:
+		return crm.Errorf(op, crm.CodeRestoreOff, "the account's policy has restores switched off").
+			WithHint("an admin switches them on: reprieve policy set restore.enabled=true")
 	}
 	return nil
 }

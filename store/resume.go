@@ -142,9 +142,11 @@ func (tx *Tx) resumeEnrollment(by crm.Actor, why crm.Cause, m crm.ResumeEnrollme
 	case c.Archived.On:
 		return nil, crm.Errorf(op, crm.CodeInvalid, "it is archived, and so in no campaign").About(c.ID).WithHint("reprieve contact unarchive %s", c.ID)
 	case l == nil || life.Hides(l.Kind, l.Epoch):
-		return nil, crm.Errorf(op, crm.CodeNotFound, "it is not in the campaign %s", m.Campaign).About(c.ID)
+		return nil, crm.Errorf(op, crm.CodeNotFound, "it is not in the campaign %s", m.Campaign).About(c.ID).
+			WithHint("reprieve campaign list --contact %s shows where it is", c.ID)
 	case l.Epoch == life.Epoch:
-		return nil, crm.Errorf(op, crm.CodeInvalid, "it is not suspended in the campaign %s", m.Campaign).About(c.ID)
+		return nil, crm.Errorf(op, crm.CodeInvalid, "it is not suspended in the campaign %s", m.Campaign).About(c.ID).
+			WithHint("there is nothing to resume")
 	}
 	if _, err := tx.liveObject(op, crm.ObjectKey{Account: c.Account, Kind: crm.Campaign, ID: m.Campaign}); err != nil {
 		return nil, err

@@ -50,6 +50,9 @@ func (tx *Tx) ApplyWorkflow(by crm.Actor, acc crm.AccountID, id, revision string
 	if err != nil {
 		return false, err
 	}
+	if err := mayGrant(a, by, old, grants); err != nil {
+		return false, err
+	}
 	next := row.Workflow{Account: acc, ID: id, Active: revision, AppliedAt: tx.now, AppliedBy: by, Grants: grants}
 	if old != nil {
 		next.Grants, next.Deletes = union(old.Grants, grants), old.Deletes
@@ -71,6 +74,19 @@ func (tx *Tx) ApplyWorkflow(by crm.Actor, acc crm.AccountID, id, revision string
 	}
 	return true, tx.note(crm.Event{Kind: crm.WorkflowApplied, Account: acc, At: tx.now, By: by, Why: why,
 		Data: crm.EventData{Name: id, Value: revision, Old: fmt.Sprint(next.Grants)}})
+}
+
+// mayGrant keeps somebody from having a workflow do what he may not: a grant is an admin's to give, or
+// that of a role which the policy gives the verb itself.
+func mayGrant(a *crm.Account, by crm.Actor, old *row.Workflow, grants []string) error {
+	for _, g := range grants {
+		known := old != nil && slices.Contains(old.Grants, g)
+		if !known && by.Role != crm.Admin && !a.Policy.Allows(by.Role, crm.Verb(g)) {
+			return crm.Errorf("grant", crm.CodeDenied, "the role %q may not use %s, and so not grant it", by.Role, g).
+				WithHint("have an admin of the account apply the workflow")
+		}
+	}
+	return nil
 }
 
 // DeleteWorkflow takes a workflow out of use: nothing starts it any more, its grants are gone, and its

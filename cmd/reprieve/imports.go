@@ -52,6 +52,7 @@ func (c *cli) contactImport() *cobra.Command {
 			return silent(exitPartly)
 		}}
 	cmd.Flags().StringVar(&records, "records", "", "JSONL with conversations, notes, tasks, appointments, manual actions, opportunities, companies")
+	cmd.Flags().StringVar(&opts.OnDeleted, "on-deleted", "refuse", "a row with the address of a deleted contact: refuse it, or create somebody new")
 	cmd.Flags().BoolVar(&opts.Trigger, "trigger", false, "let what is imported start workflows")
 	return cmd
 }

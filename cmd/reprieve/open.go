@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/rs/zerolog"
 
@@ -88,10 +89,10 @@ func open(ctx context.Context, p place) (*opened, error) {
 	}
 	return &opened{
 		app: &server.App{Store: st, Engine: engine, Host: host, Log: p.log}, host: host,
-		close: func() error {
+		close: sync.OnceValue(func() error {
 			ctx := context.WithoutCancel(ctx)
 			return errors.Join(engine.WriteLedger(ctx), host.Close(ctx), st.Close())
-		},
+		}),
 	}, nil
 }
 
