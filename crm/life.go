@@ -50,6 +50,14 @@ type Life struct {
 	LostUntil Nanos  `cbor:"11,keyasint,omitempty"`
 	// Last is the log's latest entry about the contact that did not write the contact's own row.
 	Last uint64 `cbor:"12,keyasint,omitempty"`
+	// Shelved are the epochs that an archiving ended, and when: what ran in them has stood still since.
+	Shelved []Shelving `cbor:"13,keyasint,omitempty"`
+}
+
+// Shelving is an archiving.
+type Shelving struct {
+	Epoch uint64 `cbor:"1,keyasint,omitempty"` // that it ended
+	At    Nanos  `cbor:"2,keyasint"`
 }
 
 // Loss hides the contact's items of a kind that were made, or began, in an epoch before Before.

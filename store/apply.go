@@ -249,9 +249,10 @@ func (tx *Tx) touch(c *crm.Contact, l crm.Life, ev crm.Event) (*crm.Event, error
 }
 
 // revision gives the revision that a change gets: the next one, or, for what a restore or late
-// inbound causes, the quiet revision, which entitles nothing.
+// inbound causes, and for what a restored contact loses with the account, the quiet revision, which
+// entitles nothing.
 func revision(c *crm.Contact, l crm.Life, why crm.Cause) uint64 {
-	if why.Kind == crm.ByRestore || why.Kind == crm.ByInbound {
+	if why.Kind == crm.ByRestore || why.Kind == crm.ByInbound || why.Kind == crm.ByAccount && l.QuietRev > 0 {
 		return l.QuietRev
 	}
 	return c.Rev + 1

@@ -19,6 +19,9 @@ func (tx *Tx) hold(by crm.Actor, why crm.Cause, m crm.Hold) (*crm.Event, error) 
 	return &ev, tx.noteLife(ev, c, &next)
 }
 
+// maxShelved is how many archivings of a contact are remembered.
+const maxShelved = 16
+
 // archive takes a live contact out of lists, campaigns and workflows, or lets it back on its lists, and
 // changes nothing else (S4.11). The epoch moves by two, so that it stays even: what ran is suspended,
 // as after a restore, until somebody resumes it.
@@ -34,7 +37,8 @@ func (tx *Tx) archive(by crm.Actor, why crm.Cause, m crm.Archive) (*crm.Event, e
 	next := life
 	if m.On {
 		d = -1
-		next.Epoch, next.Since = life.Epoch+2, tx.now
+		next.Epoch = life.Epoch + 2
+		next.Shelved = append(life.Shelved[max(0, len(life.Shelved)-maxShelved+1):len(life.Shelved):len(life.Shelved)], crm.Shelving{Epoch: life.Epoch, At: tx.now})
 		tx.lives.put(m.Contact, &next)
 		links, err := tx.Links(m.Contact)
 		if err != nil {

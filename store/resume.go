@@ -119,10 +119,18 @@ func (tx *Tx) mayResume(op string, c *crm.Contact, r *crm.Run, life crm.Life) (*
 // followed, or by the archiving.
 func (tx *Tx) stoodSince(k crm.Key, epoch uint64, life crm.Life) (crm.Nanos, error) {
 	m, err := one(tx.ctx, tx.row.Manifests(), crm.EpochKey{Account: k.Account, Contact: k.Contact, Epoch: epoch + 1})
-	if m != nil {
-		return m.At, err
+	switch {
+	case err != nil:
+		return 0, err
+	case m != nil:
+		return m.At, nil
 	}
-	return life.Since, err
+	for _, s := range life.Shelved { // the first that is not older: an older archiving may be forgotten
+		if s.Epoch >= epoch {
+			return s.At, nil
+		}
+	}
+	return life.Since, nil
 }
 
 // resumeEnrollment lets a suspended place in a campaign go on; a message that came due meanwhile is left
