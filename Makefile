@@ -5,7 +5,7 @@ FUZZTIME ?= 20s
 KILLS    ?= 1000
 BENCH    ?=
 
-.PHONY: check test race fuzz bench crash gen
+.PHONY: check test race fuzz bench model crash gen
 
 # What every change has to pass.
 check:
@@ -34,6 +34,11 @@ fuzz:
 # Against the floor (bare bbolt), as ratios; BENCH=-short for the quick form. See docs/performance.md.
 bench:
 	$(GO) run ./bench/cmd/bench $(BENCH)
+
+# The reference model beside the store for OPS operations; a seed that fails is printed and replays.
+OPS ?= 2000000
+model:
+	REPRIEVE_MODEL_OPS=$(OPS) $(GO) test -count=1 -timeout 0 -run TestModel ./store
 
 # kill -9 for a long time: of the engine, and of whole servers KILLS times.
 crash:

@@ -96,6 +96,8 @@ func (e *Engine) settle(ctx context.Context, p *pending) error {
 			}
 		case crm.CodeOf(err) == crm.CodeLimited && !p.spec.External && e.waitsForLimit(ctx, p):
 			p.postpone(crm.Hour-p.env.Now%crm.Hour, "waits: "+crm.CodeLimited)
+		case crm.CodeOf(err) == crm.CodeRunning && !p.spec.External: // a bulk restore, or a tag on its way out
+			p.postpone(crm.Minute, "waits: "+crm.CodeRunning)
 		case crm.IsRefusal(err) && len(p.turn.Effects) > 0:
 			e.refuse(p, err)
 		default:

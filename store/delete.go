@@ -64,7 +64,12 @@ func held(op string, c crm.ContactID) *crm.Error {
 func (tx *Tx) mayDelete(op string, acc *crm.Account, c *crm.Contact, life crm.Life, items []crm.ManifestItem, why crm.Cause, m crm.Delete) error {
 	rules := acc.Policy.Delete
 	for _, it := range items {
-		if rules.WhenEnrolled == crm.Block && it.Fate == crm.Interrupted {
+		if rules.WhenEnrolled != crm.Block || it.Fate != crm.Interrupted {
+			continue
+		}
+		if over, err := tx.over(c.Account, it); err != nil {
+			return err
+		} else if !over {
 			if err := tx.forbid(crm.Errorf(op, crm.CodeEnrolled, "it is in the %s %s", it.Kind, it.ID).About(c.ID).
 				WithHint("end the enrollment first, or have the policy remove it: delete.when_enrolled")); err != nil {
 				return err
@@ -90,6 +95,19 @@ func (tx *Tx) mayDelete(op string, acc *crm.Account, c *crm.Contact, life crm.Li
 		return tx.breaker(op, acc, c.ID, why)
 	}
 	return nil
+}
+
+// over says whether what a contact is enrolled in is gone, so that the enrollment is one in name only.
+func (tx *Tx) over(acc crm.AccountID, it crm.ManifestItem) (bool, error) {
+	if it.Kind == crm.Campaign {
+		o, err := tx.objects.get(tx.ctx, crm.ObjectKey{Account: acc, Kind: it.Kind, ID: it.ID})
+		return o == nil || o.Deleted.IsSet(), err
+	}
+	r, err := tx.Run(crm.RunID(it.ID))
+	if err != nil || r == nil {
+		return true, err
+	}
+	return tx.WorkflowGone(acc, r.Workflow)
 }
 
 // blocking gives the first kind that the policy does not let go along and that is there.

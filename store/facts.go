@@ -113,8 +113,10 @@ func (tx *Tx) changeFact(acc *crm.Account, by crm.Actor, why crm.Cause, m crm.Mu
 		}
 		on.Name = obj.Name
 		m = on
-		if is := was.Membership(on.List); is != nil && is.Status.OptedOut() && !on.Status.OptedOut() && why.Kind == crm.ByImport {
-			return nil, nil // an import does not overrule who opted out
+	}
+	if on, ok := m.(crm.SetMembership); ok && why.Kind == crm.ByImport && !on.Status.OptedOut() {
+		if is := was.Membership(on.List); is != nil && is.Status.OptedOut() {
+			return nil, nil // an import does not overrule who opted out, in one step or in two
 		}
 	}
 	if add, ok := m.(crm.AddTag); ok && !was.HasTag(add.Tag) {

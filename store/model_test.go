@@ -3,25 +3,60 @@ package store_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/reprieve-run/reprieve/crm"
 	"github.com/reprieve-run/reprieve/store"
 	"github.com/reprieve-run/reprieve/store/bolt"
+	"github.com/reprieve-run/reprieve/store/internal/row"
 	"github.com/reprieve-run/reprieve/store/storetest"
 )
+
+// How much the seeded programs do: REPRIEVE_MODEL_OPS steps in all, a seventh of them on the embedded
+// engine, or with REPRIEVE_MODEL_SEED the one program of that seed, on both.
+const (
+	modelSteps = 120 // long enough for a contact to be deleted, restored, deleted and purged
+	modelOps   = 20_000
+)
+
+// openModel puts a store on an engine; its random bytes are the seed's, so that a program can be run again.
+func openModel(t testing.TB, seed uint64, eng row.Engine) *store.Store {
+	s, err := store.New(t.Context(), eng, store.Options{Key: bytes.Repeat([]byte{7}, 32), Rand: rand.NewChaCha8([32]byte{byte(seed)})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
 
 // onMemory opens a store for the model on the hostile engine, with a bug planted or none.
 func onMemory(t testing.TB, seed uint64, plant func(table string, row any)) func(func() crm.Nanos) *store.Store {
 	return func(now func() crm.Nanos) *store.Store {
-		eng := storetest.NewMemory(storetest.MemoryOptions{Now: now, Seed: seed, Corrupt: plant})
-		s, err := store.New(t.Context(), eng, store.Options{Key: bytes.Repeat([]byte{7}, 32)})
+		return openModel(t, seed, storetest.NewMemory(storetest.MemoryOptions{Now: now, Seed: seed, Corrupt: plant}))
+	}
+}
+
+func runOnMemory(t testing.TB, seed uint64) error {
+	return storetest.RunModel(storetest.Seeded(seed), modelSteps, onMemory(t, seed, nil))
+}
+
+func runOnBolt(t testing.TB, seed uint64) error {
+	var s *store.Store
+	file := filepath.Join(t.TempDir(), fmt.Sprintf("%d.db", seed))
+	err := storetest.RunModel(storetest.Seeded(seed), modelSteps, func(now func() crm.Nanos) *store.Store {
+		eng, err := bolt.Open(file, bolt.Options{Now: now, NoSync: true})
 		if err != nil {
 			t.Fatal(err)
 		}
+		s = openModel(t, seed, eng)
 		return s
-	}
+	})
+	return errors.Join(err, s.Close(), os.Remove(file))
 }
 
 func TestModel(t *testing.T) {
@@ -29,80 +64,53 @@ func TestModel(t *testing.T) {
 	storetest.CheckModel(t, onMemory(t, 1, nil))
 }
 
-// TestModelSeeded runs programs that are long enough for a contact to be deleted, restored, deleted
-// and purged, which rapid's short ones seldom are.
+// TestModelSeeded runs the programs of as many seeds as make up the wanted number of steps, in four parts.
 func TestModelSeeded(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(10) {
-		if err := storetest.RunModel(storetest.Seeded(seed), 120, onMemory(t, seed, nil)); err != nil {
-			t.Errorf("seed %d: %v", seed, err)
-		}
+	if text := os.Getenv("REPRIEVE_MODEL_SEED"); text != "" {
+		seed := number(t, text)
+		told(t, "memory", seed, runOnMemory(t, seed))
+		told(t, "bolt", seed, runOnBolt(t, seed))
+		return
 	}
-}
-
-func TestModelOnBolt(t *testing.T) {
-	t.Parallel()
-	for seed := range uint64(4) {
-		var s *store.Store
-		err := storetest.RunModel(storetest.Seeded(seed), 100, func(now func() crm.Nanos) *store.Store {
-			eng, err := bolt.Open(filepath.Join(t.TempDir(), "reprieve.db"), bolt.Options{Now: now, NoSync: true})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if s, err = store.New(t.Context(), eng, store.Options{Key: bytes.Repeat([]byte{7}, 32)}); err != nil {
-				t.Fatal(err)
-			}
-			return s
-		})
-		if err = errors.Join(err, s.Close()); err != nil {
-			t.Errorf("seed %d: %v", seed, err)
-		}
+	ops := uint64(modelOps)
+	if text := os.Getenv("REPRIEVE_MODEL_OPS"); text != "" {
+		ops = number(t, text)
+	} else if testing.Short() {
+		ops /= 5
 	}
-}
-
-// TestModelFindsPlantedBugs plants the two bugs that matter most. A model that lets them pass proves
-// nothing about the store.
-func TestModelFindsPlantedBugs(t *testing.T) {
-	t.Parallel()
-	whole := func(n *crm.Nanos) { *n -= *n % crm.Second }
-	for _, c := range []struct {
-		bug, breaks string
-		plant       func(table string, row any)
-	}{
-		{"a restore forgets the quiet revision", storetest.StartsNothing, func(_ string, row any) {
-			if l, ok := row.(*crm.Life); ok {
-				l.QuietRev = 0
-			}
-		}},
-		{"deadlines are kept in whole seconds", storetest.NeverEarly, func(_ string, row any) {
-			switch r := row.(type) {
-			case *crm.Life:
-				whole(&r.RestorableUntil)
-			case *crm.Deadline:
-				whole(&r.Until)
-			}
-		}},
-		{"a legal hold is forgotten", storetest.NeverEarly, func(_ string, row any) {
-			if l, ok := row.(*crm.Life); ok && l.State == crm.Deleted {
-				l.Held = false
-			}
-		}},
-	} {
-		t.Run(c.bug, func(t *testing.T) {
+	const parts = 4
+	for part := range uint64(parts) {
+		t.Run(strconv.FormatUint(part, 10), func(t *testing.T) {
 			t.Parallel()
-			found := map[string]int{}
-			for seed := uint64(0); seed < 300 && found[c.breaks] == 0; seed++ {
-				var v *storetest.Violation
-				switch err := storetest.RunModel(storetest.Seeded(seed), 120, onMemory(t, seed, c.plant)); {
-				case errors.As(err, &v):
-					found[v.Promise]++
-				case err != nil:
-					found[err.Error()]++
+			for seed := part; seed*modelSteps < ops && !t.Failed(); seed += parts {
+				if seed/parts%7 == 0 {
+					told(t, "bolt", seed, runOnBolt(t, seed))
+				} else {
+					told(t, "memory", seed, runOnMemory(t, seed))
 				}
 			}
-			if found[c.breaks] == 0 {
-				t.Errorf("the model did not find that %s; it found %v", c.bug, found)
-			}
 		})
 	}
+}
+
+func number(t *testing.T, text string) uint64 {
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		t.Fatalf("%q is not a number", text)
+	}
+	return n
+}
+
+// told says what a program found, what it had done until then, and how to run it again.
+func told(t *testing.T, engine string, seed uint64, err error) {
+	t.Helper()
+	if err == nil {
+		return
+	}
+	var v *storetest.Violation
+	if errors.As(err, &v) {
+		t.Log("\n" + strings.Join(v.Acts, "\n"))
+	}
+	t.Errorf("on %s: %v\nREPRIEVE_MODEL_SEED=%d go test ./store -run TestModelSeeded runs it again", engine, err, seed)
 }

@@ -30,8 +30,10 @@ func (tx *Tx) purge(acc *crm.Account, by crm.Actor, why crm.Cause, m crm.Purge) 
 			return nil, err
 		}
 	}
-	if err := tx.noRestoreRuns(op, acc, c.ID, why); err != nil {
-		return nil, err
+	if !m.Erasure {
+		if err := noRestoreRuns(op, acc, c.ID); err != nil {
+			return nil, err
+		}
 	}
 	if life.State == crm.Live {
 		items, err := tx.takenAlong(acc, c, life, crm.RunID{})
@@ -59,14 +61,14 @@ func (tx *Tx) purge(acc *crm.Account, by crm.Actor, why crm.Cause, m crm.Purge) 
 	return &ev, tx.noteLife(ev, nil, &next)
 }
 
-// noRestoreRuns keeps sweeps out of an account while a bulk restore runs on it: what was restorable when
-// it was accepted is still there when its turn comes. An erasure does not wait.
-func (tx *Tx) noRestoreRuns(op string, acc *crm.Account, c crm.ContactID, why crm.Cause) error {
-	if why.Kind != crm.ByRetention || len(acc.Restoring) == 0 {
+// noRestoreRuns keeps sweeps, and workflows that purge, out of an account while a bulk restore runs on it:
+// what was restorable when it was accepted is still there when its turn comes. An erasure does not wait.
+func noRestoreRuns(op string, acc *crm.Account, c crm.ContactID) error {
+	if len(acc.Restoring) == 0 {
 		return nil
 	}
 	return crm.Errorf(op, crm.CodeRunning, "the bulk restore %s runs on the account", acc.Restoring[0]).About(c).
-		WithHint("the sweep goes on once it has ended")
+		WithHint("it goes on once that has ended")
 }
 
 // discard removes what earlier restores did not bring back, at the deadline of the deletion that took it.
@@ -84,7 +86,7 @@ func (tx *Tx) discard(acc *crm.Account, by crm.Actor, why crm.Cause, m crm.Disca
 	case !life.Discardable(tx.now):
 		return nil, crm.Errorf(op, crm.CodeWindowOpen, "it stays until %s", life.LostUntil).About(c.ID).WithHint("the sweep removes it then")
 	}
-	if err := tx.noRestoreRuns(op, acc, c.ID, why); err != nil {
+	if err := noRestoreRuns(op, acc, c.ID); err != nil {
 		return nil, err
 	}
 	gone, next := life, life

@@ -10,15 +10,18 @@ import (
 
 // A Violation is a promise that the store broke, as the reference model sees it.
 type Violation struct {
-	Promise string // StartsNothing, NeverEarly or Agrees
-	Step    int    // of the program
-	What    string
+	Promise string   // one of the promises below
+	Step    int      // of the program
+	What    string   // happened instead
+	Acts    []string // what the program did until then
 }
 
 // The promises that the model holds the store to.
 const (
 	StartsNothing = "no run starts by a fact that has not changed since the restore"
-	NeverEarly    = "nothing is purged before its window is over, or under a hold"
+	NeverEarly    = "nothing is purged or discarded before its window is over, or under a hold"
+	StaysLost     = "what a restore left behind does not come back"
+	Foreseen      = "a preview agrees with the deed"
 	Agrees        = "the store and the model agree"
 )
 
@@ -27,57 +30,101 @@ func (v *Violation) Error() string {
 	return fmt.Sprintf("step %d: %s, which breaks: %s", v.Step, v.What, v.Promise)
 }
 
-// window is how long the model's deletions can be undone. It has a fraction, since a deadline that
-// loses its fraction is an early purge.
-const window = 100*crm.Second + 437_000_001
-
 // model is the life of contacts told once more, from first principles and without a rule of crm or
-// store: facts and the step at which each changed, and what follows from the order of the steps.
+// store: facts and the step at which each changed, and what follows from the order of the steps. Where
+// the store hides by epoch, the model marks each thing that is left behind; where the store computes
+// what a delete took, the model writes it down when it happens.
+//
+// The rooms: here the account and its contacts, in model_things.go what hangs on them, in
+// model_may.go what the store must refuse, in model_does.go what each act changes, in model_life.go
+// delete, restore, purge and discard. The programs that drive model and store side by side begin in
+// model_run.go; model_sees.go and model_sums.go compare the two.
 type model struct {
-	step     int
-	clock    crm.Nanos // on the wall; may go back
-	high     crm.Nanos // the latest instant at which something was committed
-	contacts []*mContact
-	lists    []crm.ItemID
-	outbox   []mEvent
+	step   int
+	clock  crm.Nanos // on the wall; may go back
+	high   crm.Nanos // the latest instant at which something was committed
+	policy crm.Policy
+	hipaa  bool
+
+	contacts  []*mContact
+	objects   []*mObject
+	tags      map[string]*mTag // by name, in lower case
+	workflows map[string]*mWorkflow
+	bulks     []*mBulk
+	optOuts   map[string]mOptOut // by "email:ada@example.com"
+	messages  map[string]int64   // of campaigns, by "ID/sent"
+	outbox    []mEvent
 }
 
 type mContact struct {
 	key      crm.Key
-	email    string
 	state    string // live, deleted or purged
 	held     bool
 	epoch    uint64
-	moved    int // the step of its last delete, restore or purge; 0: never
+	moved    int // the step at which its life last changed: delete, restore, purge, archiving; 0: never
 	restored int // the step of its last restore; 0: never
 	until    crm.Nanos
-	facts    map[string]mFact // tag/NAME, field/NAME, list/N
-	records  map[crm.ItemID]bool
-	runs     []*mRun
+	// leftUntil is when what restores left behind may be discarded; 0: they left nothing.
+	leftUntil crm.Nanos
+	facts     map[string]mFact // email, phone, archived, tag/NAME, field/NAME, list/ID, dnd/NAME
+	records   []*mRecord
+	links     []*mLink
+	runs      []*mRun
+	queued    []crm.Inbound
+	manifests []*mManifest
+	receipts  []*mReceipt
+	history   []crm.EventKind
+	seen      int // how much of it there was when the last manifest and receipt were compared
 }
 
 // mFact is a fact as it is: empty is off or absent.
 type mFact struct {
 	is    string
 	step  int  // of its last change
-	quiet bool // that change was late inbound
+	quiet bool // that change was late inbound, or the loss of a tag
 }
 
-type mRun struct {
-	id       crm.RunID
-	workflow string
-	epoch    uint64
-	depth    uint8
-	done     bool
-	dead     bool // its last turn left the contact deleted
+// mTag is a tag of the account.
+type mTag struct {
+	leaving bool      // deleted, and still being taken off contacts
+	gone    crm.Nanos // when it was last deleted, or had been taken off everybody
+}
+
+// mWorkflow is a workflow of the account.
+type mWorkflow struct {
+	gone, granted bool
+	deletes       []crm.Nanos // when it deleted a contact
+}
+
+// mOptOut is what the owner of an address wanted no more of.
+type mOptOut struct {
+	lists    map[crm.ItemID]string
+	channels []string
+}
+
+// mBulk is a bulk restore.
+type mBulk struct {
+	id       crm.OperationID
+	items    []mChosen
+	next     int // how many were dealt with
+	accepted crm.Nanos
+	ended    bool
+	refused  map[crm.ContactID]string
+}
+
+// mChosen is a contact of a bulk restore, and the deletion that was to be undone.
+type mChosen struct {
+	c     *mContact
+	moved int
 }
 
 // mEvent is a change that a trigger may name.
 type mEvent struct {
-	c      *mContact
-	step   int
-	silent bool // by an import, a restore or late inbound
-	depth  uint8
+	c        *mContact
+	step     int
+	silent   bool // by an import, a restore, late inbound or the loss of a tag
+	archived bool // the contact was, after it
+	depth    uint8
 }
 
 // now is what the store should take for the present: the wall clock, but never before an instant
@@ -93,28 +140,21 @@ func (m *model) of(k crm.Key) *mContact {
 	return nil
 }
 
-// runnable says whether a run goes on: it has not ended and belongs to the contact's present life.
-func (c *mContact) runnable(r *mRun) bool {
-	return !r.done && r.epoch == c.epoch && c.state != "purged"
-}
+// has gives a fact of a contact, empty if it has none.
+func (c *mContact) has(fact string) string { return c.facts[fact].is }
 
-// shows gives how a run is shown: what was interrupted waits for somebody to resume it, but what
-// stood on a tombstone is over once that is gone.
-func (c *mContact) shows(r *mRun) string {
-	switch {
-	case r.done:
-		return "completed"
-	case c.runnable(r):
-		return "under way"
-	case r.dead:
-		return "cancelled"
+// archived says whether the contact is out of every list, campaign and workflow.
+func (c *mContact) archived() bool { return c.has("archived") != "" }
+
+// on gives the names of the facts of a kind that the contact has, in order: on("tag/").
+func (c *mContact) on(kind string) (names []string) {
+	for name, f := range c.facts {
+		if rest, ok := strings.CutPrefix(name, kind); ok && f.is != "" {
+			names = append(names, rest)
+		}
 	}
-	return "suspended"
-}
-
-// busy says whether a runnable run of the workflow is under way: the run key is the contact.
-func (c *mContact) busy(workflow string) bool {
-	return slices.ContainsFunc(c.runs, func(r *mRun) bool { return r.workflow == workflow && c.runnable(r) })
+	slices.Sort(names)
+	return names
 }
 
 // fresh says whether a fact entitles a scheduled selection: it changed after the last restore, and
@@ -127,128 +167,51 @@ func (c *mContact) fresh(fact string) bool {
 // starts says whether an event may start a run now: its contact is live, and nothing happened to its
 // life since the event.
 func (e mEvent) starts() bool {
-	return e.c.state == "live" && e.step > e.c.moved && !e.silent && e.depth < 8
+	return e.c.state == "live" && e.step > e.c.moved && !e.silent && !e.archived && e.depth < 8
 }
 
-// predict gives the code with which the store must refuse a mutation, empty if it must not.
-func (m *model) predict(mut crm.Mutation) string {
-	if create, ok := mut.(crm.Create); ok {
-		if m.taken(create.Contact.Email.Value, nil) {
-			return "conflict"
-		}
-		return ""
-	}
-	c := m.of(mut.Target())
-	erasure := false
-	if p, ok := mut.(crm.Purge); ok {
-		erasure = p.Erasure
-	}
-	if c.state == "purged" {
-		return "purged"
-	}
-	switch mut := mut.(type) {
-	case crm.Hold:
-		return ""
-	case crm.Restore:
-		switch {
-		case c.state == "live":
-			return "not_deleted"
-		case m.now() >= c.until:
-			return "window_passed"
-		case m.taken(c.email, c):
-			return "conflict"
-		}
-		return ""
-	case crm.Purge:
-		switch {
-		case c.state == "live" && !erasure:
-			return "not_deleted"
-		case c.held:
-			return "held"
-		case !erasure && m.now() < c.until:
-			return "window_open"
-		}
-		return ""
-	default:
-		if c.state == "deleted" {
-			return "deleted"
-		}
-		if _, isDelete := mut.(crm.Delete); isDelete && c.held {
-			return "held"
-		}
-		if del, ok := mut.(crm.DeleteRecord); ok && !c.records[del.Record.ID] {
-			return "not_found"
-		}
-		return ""
-	}
-}
-
-func (m *model) taken(email string, except *mContact) bool {
-	return slices.ContainsFunc(m.contacts, func(c *mContact) bool {
-		return c != except && c.state == "live" && c.email == email
+// taken says whether a live contact other than c has the address.
+func (m *model) taken(name, value string, c *mContact) bool {
+	return value != "" && slices.ContainsFunc(m.contacts, func(o *mContact) bool {
+		return o != c && o.state == "live" && o.has(name) == value
 	})
 }
 
-// absorb does to the model what the store has done.
-func (m *model) absorb(mut crm.Mutation, why crm.Cause) {
-	now := m.now()
-	m.high = now
-	m.step++
-	if create, ok := mut.(crm.Create); ok {
-		m.create(create.Contact, why)
-		return
+// restoring says whether a bulk restore runs.
+func (m *model) restoring() int {
+	n := 0
+	for _, b := range m.bulks {
+		if !b.ended {
+			n++
+		}
 	}
-	c := m.of(mut.Target())
-	switch mut := mut.(type) {
-	case crm.AddTag:
-		m.set(c, "tag/"+strings.ToLower(mut.Tag), "on", why)
-	case crm.RemoveTag:
-		m.set(c, "tag/"+strings.ToLower(mut.Tag), "", why)
-	case crm.SetField:
-		m.set(c, "field/"+mut.Name, mut.Value.Text, why)
-	case crm.SetMembership:
-		m.set(c, "list/"+mut.List.String(), string(mut.Status), why)
-	case crm.PutRecord:
-		c.records[mut.Record.ID] = true
-		m.tell(c, why)
-	case crm.DeleteRecord:
-		c.records[mut.Record.ID] = false
-		m.tell(c, why)
-	case crm.Delete:
-		c.state, c.until = "deleted", now+window
-		c.epoch, c.moved = c.epoch+1, m.step
-	case crm.Restore:
-		c.state, c.restored = "live", m.step
-		c.epoch, c.moved = c.epoch+1, m.step
-	case crm.Purge:
-		c.state, c.held = "purged", false
-		c.epoch, c.moved = c.epoch+1, m.step
-	case crm.Hold:
-		c.held = mut.On
-	}
+	return n
 }
 
-func (m *model) create(from crm.Contact, why crm.Cause) {
-	c := &mContact{key: from.Key(), email: from.Email.Value, state: "live", facts: map[string]mFact{}, records: map[crm.ItemID]bool{}}
-	for _, t := range from.Tags {
-		c.facts["tag/"+strings.ToLower(t.Name)] = mFact{is: "on", step: m.step}
+func (m *model) bulk(id crm.OperationID) *mBulk {
+	for _, b := range m.bulks {
+		if b.id == id {
+			return b
+		}
 	}
-	for _, l := range from.Lists {
-		c.facts["list/"+l.List.String()] = mFact{is: string(l.Status), step: m.step}
-	}
-	m.contacts = append(m.contacts, c)
-	m.tell(c, why)
+	return nil
 }
 
-func (m *model) set(c *mContact, fact, to string, why crm.Cause) {
-	if c.facts[fact].is == to {
-		return
+// tag gives what is known of a tag of the account.
+func (m *model) tag(name string) *mTag {
+	name = strings.ToLower(name)
+	if m.tags[name] == nil {
+		m.tags[name] = &mTag{}
 	}
-	c.facts[fact] = mFact{to, m.step, why.Kind == "late_inbound"}
-	m.tell(c, why)
+	return m.tags[name]
 }
 
-func (m *model) tell(c *mContact, why crm.Cause) {
-	silent := why.Kind != "person" && why.Kind != "workflow"
-	m.outbox = append(m.outbox, mEvent{c, m.step, silent, why.Depth})
+// deletesSince counts what a workflow deleted in the hour, or the day, that has begun.
+func (w *mWorkflow) deletesSince(begin crm.Nanos) (n int) {
+	for _, at := range w.deletes {
+		if at >= begin {
+			n++
+		}
+	}
+	return n
 }

@@ -2,10 +2,11 @@ package storetest
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -40,12 +41,14 @@ type program struct {
 	cursor []byte
 	told   int // events of the outbox that were dispatched
 	ids    uint64
-	at     int // the step of the program
+	at     int      // the step of the program
+	acts   []string // for whoever reads what went wrong
 }
 
 var (
 	boss     = crm.Actor{ID: "user:1", Role: crm.Admin}
 	sweeper  = crm.Actor{ID: "system:sweep", Role: crm.System}
+	engine   = crm.Actor{ID: "system:account", Role: crm.System}
 	byHand   = crm.Cause{Kind: crm.ByPerson}
 	bySweep  = crm.Cause{Kind: crm.ByRetention}
 	tenant   = id[crm.AccountID](1)
@@ -59,6 +62,8 @@ var (
 func RunModel(choose func(n int) int, steps int, open func(now func() crm.Nanos) *store.Store) error {
 	p := &program{choose: choose}
 	p.clock = 1_000_000*crm.Second + crm.Nanos(choose(1_000_000_000))
+	p.tags, p.workflows = map[string]*mTag{}, map[string]*mWorkflow{}
+	p.optOuts, p.messages = map[string]mOptOut{}, map[string]int64{}
 	p.s = open(func() crm.Nanos { return p.clock })
 	if err := p.setUp(); err != nil {
 		return err
@@ -71,25 +76,24 @@ func RunModel(choose func(n int) int, steps int, open func(now func() crm.Nanos)
 			return err
 		}
 	}
-	_, _, err := p.s.VerifyLog(context.Background())
-	return err
+	return p.verify()
 }
 
 func (p *program) setUp() error {
-	p.lists = []crm.ItemID{id[crm.ItemID](1), id[crm.ItemID](2)}
-	return p.update(func(tx *store.Tx) error {
-		policy := crm.DefaultPolicy()
-		policy.Retention.Window = window
-		err := tx.PutAccount(crm.Account{ID: tenant, Policy: policy})
-		for _, l := range p.lists {
-			err = errors.Join(err, tx.PutObject(boss, byHand, crm.Object{Account: tenant, Kind: crm.List, ID: l, Name: "list"}))
-		}
+	p.policy = p.somePolicy()
+	err := p.update(func(tx *store.Tx) error {
+		err := tx.PutAccount(crm.Account{ID: tenant, Policy: p.policy})
 		for _, w := range []string{"every", "nightly", "missing", "blind"} {
 			_, werr := tx.ApplyWorkflow(boss, tenant, w, revision, "", nil, granted)
 			err = errors.Join(err, werr)
+			p.workflows[w] = &mWorkflow{granted: true}
 		}
 		return err
 	})
+	for _, kind := range []crm.ItemKind{crm.List, crm.List, crm.Campaign, crm.Company, crm.Opportunity, crm.Opportunity} {
+		err = errors.Join(err, p.makeObject(kind))
+	}
+	return err
 }
 
 func (p *program) update(fn func(*store.Tx) error) error {
@@ -102,66 +106,12 @@ func (p *program) update(fn func(*store.Tx) error) error {
 
 func (p *program) view(fn func(*store.Tx) error) error { return p.s.View(context.Background(), fn) }
 
+func (p *program) note(format string, args ...any) {
+	p.acts = append(p.acts, fmt.Sprintf("%3d %s ", p.at, p.now())+fmt.Sprintf(format, args...))
+}
+
 func (p *program) violation(promise, format string, args ...any) error {
-	return &Violation{promise, p.at, fmt.Sprintf(format, args...)}
-}
-
-// act takes one step.
-func (p *program) act() error {
-	if len(p.contacts) == 0 {
-		return p.enter()
-	}
-	c := p.contacts[p.choose(len(p.contacts))]
-	switch n := p.choose(40); {
-	case n < 3:
-		return p.enter()
-	case n < 12:
-		return p.change(c)
-	case n < 17:
-		return p.mutate(boss, byHand, crm.Delete{Contact: c.key})
-	case n < 21:
-		return p.mutate(boss, byHand, crm.Restore{Contact: c.key})
-	case n < 22:
-		return p.mutate(boss, byHand, crm.Purge{Contact: c.key, Erasure: p.choose(3) == 0})
-	case n < 24:
-		return p.mutate(boss, byHand, crm.Hold{Contact: c.key, On: p.choose(3) == 0})
-	case n < 27:
-		return p.moveClock(c)
-	case n < 30:
-		return p.sweep()
-	case n < 33:
-		return p.dispatch()
-	case n < 36:
-		return p.nightly()
-	}
-	return p.turn(c)
-}
-
-// mutate lets the store do something and holds the outcome against the model's.
-func (p *program) mutate(by crm.Actor, why crm.Cause, mut crm.Mutation) error {
-	want := p.predict(mut)
-	err := p.update(func(tx *store.Tx) error {
-		_, err := tx.Apply(by, why, mut)
-		return err
-	})
-	return p.judge(mut, why, want, err)
-}
-
-func (p *program) judge(mut crm.Mutation, why crm.Cause, want string, err error) error {
-	got := crm.CodeOf(err)
-	switch _, purge := mut.(crm.Purge); {
-	case err != nil && got == "":
-		return err
-	case got == want && err != nil:
-		return nil
-	case got == want:
-		p.absorb(mut, why)
-		return nil
-	case purge && err == nil && (want == "window_open" || want == "held"):
-		c := p.of(mut.Target())
-		return p.violation(NeverEarly, "%s was purged at %s, deleted until %s, held %v", c.key.Contact, p.now(), c.until, c.held)
-	}
-	return p.violation(Agrees, "%T gave %q, not %q (%v)", mut, got, want, err)
+	return &Violation{promise, p.at, fmt.Sprintf(format, args...), p.acts}
 }
 
 func (p *program) newID() [16]byte {
@@ -169,109 +119,166 @@ func (p *program) newID() [16]byte {
 	return id[[16]byte](int(p.ids))
 }
 
-// enter makes a contact, by hand or as an import does.
-func (p *program) enter() error {
-	if len(p.contacts) >= 7 {
+// act takes one step. Weights are in parts of the sum.
+func (p *program) act() error {
+	if n := p.present(); n == 0 || n < 4 && p.choose(4) == 0 {
+		return p.enter()
+	}
+	any := p.pick(func(c *mContact) bool { return c.state != "purged" })
+	live := p.pick(func(c *mContact) bool { return c.state == "live" && !c.held })
+	dead := p.pick(func(c *mContact) bool { return c.state == "deleted" })
+	runs := p.pick(func(c *mContact) bool { return slices.ContainsFunc(c.runs, c.underway) })
+	acts := []struct {
+		weight int
+		act    func() error
+	}{
+		{6, p.enter},
+		{16, func() error { return p.change(live) }},
+		{12, func() error { return p.changeThing(live) }},
+		{11, func() error { return p.mutate(boss, byHand, p.someDelete(live)) }},
+		{12, func() error { return p.mutate(boss, byHand, crm.Restore{Contact: dead.key}) }},
+		{3, func() error { return p.mutate(boss, byHand, crm.Purge{Contact: any.key, Erasure: p.choose(2) == 0}) }},
+		{1, func() error { return p.mutate(boss, byHand, crm.Discard{Contact: any.key}) }},
+		{3, func() error {
+			return p.mutate(boss, byHand, crm.Hold{Contact: any.key, On: p.choose(4) == 0, Reason: "x"})
+		}},
+		{9, func() error { return p.moveClock(dead) }},
+		{6, p.sweep},
+		{12, p.dispatch},
+		{8, p.nightly},
+		{20, func() error { return p.turn(runs) }},
+		{9, p.resume},
+		{4, p.dropTimers},
+		{2, p.changePolicy},
+		{3, p.changeWorkflow},
+		{4, p.changeObject},
+		{4, p.untag},
+		{6, func() error { return p.receive(dead) }},
+		{4, func() error {
+			return p.deliver(p.pick(func(c *mContact) bool { return len(c.queued) > 0 && c.state == "live" }))
+		}},
+		{6, p.work},
+	}
+	sum := 0
+	for _, a := range acts {
+		sum += a.weight
+	}
+	n := p.choose(sum)
+	for _, a := range acts {
+		if n -= a.weight; n < 0 {
+			return a.act()
+		}
+	}
+	return nil
+}
+
+// pick chooses a contact, mostly one of which something is so, since programs that are refused everything
+// show little.
+func (p *program) pick(so func(*mContact) bool) *mContact {
+	if of := slices.DeleteFunc(slices.Clone(p.contacts), func(c *mContact) bool { return !so(c) }); len(of) > 0 && p.choose(8) > 0 {
+		return of[p.choose(len(of))]
+	}
+	return p.contacts[p.choose(len(p.contacts))]
+}
+
+// mutate lets the store do something and holds the outcome against the model's; now and then it has the
+// store foresee it first.
+func (p *program) mutate(by crm.Actor, why crm.Cause, mut crm.Mutation) error {
+	want := p.predict(why, mut)
+	preview := ""
+	if lifecycle(mut) && p.choose(3) == 0 {
+		var err error
+		if preview, err = p.preview(by, why, mut, want); err != nil {
+			return err
+		}
+	}
+	err := p.update(func(tx *store.Tx) error {
+		_, err := tx.Apply(by, why, mut)
+		return err
+	})
+	p.note("%s by %s: %v", show(mut), why.Kind, crm.CodeOf(err))
+	if jerr := p.judge(mut, why, want, err); jerr != nil || err != nil || preview == "" {
+		return jerr
+	}
+	return p.view(func(tx *store.Tx) error {
+		if did, err := p.came(tx, mut); err != nil || did != preview {
+			return p.violation(Foreseen, "%s was foreseen as %s and came to %s (%v)", show(mut), preview, did, err)
+		}
 		return nil
-	}
-	c := crm.Contact{Account: tenant, ID: p.newID(), Email: crm.Identity{Value: fmt.Sprintf("p%d@example.com", p.choose(5))}}
-	for _, tag := range []string{"Unsubscribed", "vip"} {
-		if p.choose(2) == 0 {
-			c.Tags = append(c.Tags, crm.Tag{Name: tag})
-		}
-	}
-	for _, l := range p.lists {
-		if p.choose(2) == 0 {
-			c.Lists = append(c.Lists, crm.Membership{List: l, Status: crm.Subscribed})
-		}
-	}
-	why := byHand
-	if p.choose(2) == 0 {
-		why.Kind = crm.ByImport
-	}
-	return p.mutate(boss, why, crm.Create{Contact: c})
+	})
 }
 
-// change changes a fact, or a record. What arrives late is for those who have been restored.
-func (p *program) change(c *mContact) error {
-	why := byHand
-	if c.restored > 0 && c.state == "live" && p.choose(4) == 0 {
-		why.Kind = crm.ByInbound
+// preview has the store foresee a deed. What stands in its way must be what the model says, all of it
+// and in that order; it gives what the deed would come to.
+func (p *program) preview(by crm.Actor, why crm.Cause, mut crm.Mutation, want []string) (seen string, err error) {
+	obstacles, err := p.s.Preview(context.Background(), by, why, mut, func(tx *store.Tx, _ crm.Event) (err error) {
+		seen, err = p.came(tx, mut)
+		return err
+	})
+	var got []string
+	for _, o := range obstacles {
+		got = append(got, crm.CodeOf(o))
 	}
-	tag := []string{"unsubscribed", "Unsubscribed", "VIP"}[p.choose(3)]
-	item := crm.ItemKey{Account: tenant, Contact: c.key.Contact, Kind: crm.Note, ID: p.newID()}
-	muts := []crm.Mutation{
-		crm.AddTag{Contact: c.key, Tag: tag},
-		crm.RemoveTag{Contact: c.key, Tag: tag},
-		crm.SetField{Contact: c.key, Name: "plan", Value: []crm.Value{{}, crm.Text("a"), crm.Text("b")}[p.choose(3)]},
-		crm.SetMembership{Contact: c.key, List: p.lists[p.choose(2)], Status: []crm.Status{"", crm.Subscribed, crm.Unsubscribed}[p.choose(3)]},
-		crm.PutRecord{Record: crm.Record{Account: tenant, Contact: item.Contact, Kind: item.Kind, ID: item.ID}},
-		crm.DeleteRecord{Record: p.someRecord(c, item)},
+	if err != nil {
+		got = append(got, crm.CodeOf(err))
 	}
-	return p.mutate(boss, why, muts[p.choose(len(muts))])
+	if !slices.Equal(got, want) {
+		return "", p.violation(Foreseen, "what stands in the way of %s was foreseen as %v, not %v (%v)", show(mut), got, want, err)
+	}
+	return seen, nil
 }
 
-func (p *program) someRecord(c *mContact, otherwise crm.ItemKey) crm.ItemKey {
-	var last crm.ItemID
-	for r := range c.records {
-		if string(r[:]) > string(last[:]) {
-			last = r
+// came gives what a delete or a restore came to, item by item.
+func (p *program) came(tx *store.Tx, mut crm.Mutation) (string, error) {
+	life, err := tx.Life(mut.Target())
+	if err != nil {
+		return "", err
+	}
+	state := fmt.Sprintf("%s in epoch %d until %s, left until %s: ", life.State, life.Epoch, life.RestorableUntil, life.LostUntil)
+	switch mut.(type) {
+	case crm.Delete:
+		m, err := tx.Manifest(mut.Target(), life.Epoch)
+		if err != nil || m == nil {
+			return "", errors.Join(err, errors.New("there is no manifest"))
 		}
+		return state + strings.Join(p.manifestItems(m), ", "), nil
+	case crm.Restore:
+		r, err := tx.Receipt(mut.Target(), life.Epoch)
+		if err != nil || r == nil {
+			return "", errors.Join(err, errors.New("there is no receipt"))
+		}
+		return state + strings.Join(p.receiptItems(r), ", "), nil
 	}
-	if !last.IsZero() {
-		otherwise.ID = last
-	}
-	return otherwise
+	return state, nil
 }
 
-// moveClock moves the wall clock: mostly on, to just before, at, just after a deadline or inside its
-// last second, and now and then back.
-func (p *program) moveClock(c *mContact) error {
-	until := c.until
-	to := []crm.Nanos{
-		until - 1, until, until + 1, until - until%crm.Second, until - crm.Nanos(p.choose(1_000_000_000)),
-		p.now() + crm.Nanos(p.choose(2_000_000_000)), p.now() + 30*crm.Second,
-	}[p.choose(7)]
+func (p *program) judge(mut crm.Mutation, why crm.Cause, wants []string, err error) error {
+	got, want := crm.CodeOf(err), ""
+	if len(wants) > 0 {
+		want = wants[0]
+	}
+	early := want == "window_open" || want == "held" || want == "running"
+	switch mut.(type) {
+	case crm.Purge, crm.Discard:
+	default:
+		early = false
+	}
 	switch {
-	case p.choose(8) == 0:
-		p.clock -= crm.Nanos(p.choose(400)) * crm.Second / 4
-	case to > p.now():
-		p.clock = to
+	case err != nil && got == "":
+		return err
+	case got == want && err != nil:
+		return nil
+	case got == want:
+		p.absorb(mut, why)
+		return nil
+	case early && err == nil:
+		c := p.of(mut.Target())
+		return p.violation(NeverEarly, "%s at %s, deleted until %s, left until %s, held %v", show(mut), p.now(), c.until, c.leftUntil, c.held)
 	}
-	return nil
+	return p.violation(Agrees, "%s gave %q, not %v (%v)", show(mut), got, wants, err)
 }
 
-// sweep purges whatever the store calls expired.
-func (p *program) sweep() error {
-	var after *crm.Deadline
-	for pages := 0; ; pages++ {
-		if pages > len(p.contacts) {
-			return p.violation(Agrees, "the sweep does not come to an end")
-		}
-		var due []crm.Deadline
-		if err := p.view(func(tx *store.Tx) (err error) {
-			due, err = tx.Expired(tx.Now(), after, 2)
-			return err
-		}); err != nil {
-			return err
-		}
-		if len(due) == 0 {
-			break
-		}
-		for i := range due {
-			after = &due[i]
-			k := crm.Key{Account: after.Account, Contact: after.Contact}
-			if err := p.mutate(sweeper, bySweep, crm.Purge{Contact: k}); err != nil {
-				return err
-			}
-		}
-	}
-	for _, c := range p.contacts {
-		if c.state == "deleted" && !c.held && p.now() >= c.until {
-			return p.violation(Agrees, "the sweep missed %s", c.key.Contact)
-		}
-	}
-	return nil
+// show names a mutation for whoever reads what went wrong.
+func show(mut crm.Mutation) string {
+	return strings.NewReplacer("Account:"+tenant.String()+" ", "", "crm.", "").Replace(fmt.Sprintf("%T%+v", mut, mut))
 }
-
-func keyHash(k crm.Key) [32]byte { return sha256.Sum256(k.Contact[:]) }
