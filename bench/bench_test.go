@@ -45,8 +45,8 @@ func TestRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(r.Rows) != 11 {
-		t.Errorf("%d rows, not 11", len(r.Rows))
+	if len(r.Rows) != 12 {
+		t.Errorf("%d rows, not 12", len(r.Rows))
 	}
 	for _, row := range r.Rows {
 		if len(row.Ratios) != o.Rounds || len(row.CPU) != o.Rounds || row.Median() <= 0 {

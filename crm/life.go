@@ -45,9 +45,8 @@ type Life struct {
 	Operation       OperationID `cbor:"8,keyasint,omitzero"`  // the bulk operation that deleted it
 	Held            bool        `cbor:"9,keyasint,omitempty"` // a legal hold: no delete, no purge
 	// Lost is what restores did not bring back: hidden by epoch, without a write for each item, and
-	// removed by the sweep at LostUntil, the deadline of the deletion that took it.
-	Lost      []Loss `cbor:"10,keyasint,omitempty"`
-	LostUntil Nanos  `cbor:"11,keyasint,omitempty"`
+	// removed by the sweep at the deadline of the deletion that took it.
+	Lost []Loss `cbor:"10,keyasint,omitempty"`
 	// Last is the log's latest entry about the contact that did not write the contact's own row.
 	Last uint64 `cbor:"12,keyasint,omitempty"`
 	// Shelved are the epochs that an archiving ended, and when: what ran in them has stood still since.
@@ -63,25 +62,31 @@ type Shelving struct {
 // Loss hides the contact's items of a kind that were made, or began, in an epoch before Before.
 type Loss struct {
 	Kind   ItemKind `cbor:"1,keyasint" json:"kind"`
-	Before uint64   `cbor:"2,keyasint" json:"before"` // the epoch of the deletion that took them
+	Before uint64   `cbor:"2,keyasint" json:"before"`                    // the epoch of the deletion that took them
+	From   uint64   `cbor:"4,keyasint,omitempty" json:"from,omitempty"`  // what began before it is another loss's, or history
+	Until  Nanos    `cbor:"5,keyasint,omitempty" json:"until,omitempty"` // when a sweep removes them
 	// History: they stay to be seen, as over, and no sweep removes them. Enrollments only.
 	History bool `cbor:"3,keyasint,omitempty" json:"history,omitempty"`
 }
 
 // Hides says whether an item of a kind, of an epoch, is one that a restore did not bring back.
 func (l *Life) Hides(kind ItemKind, epoch uint64) bool {
-	for _, x := range l.Lost {
-		if x.Kind == kind.Ruled() && epoch < x.Before {
+	for i := range l.Lost {
+		if x := &l.Lost[i]; x.hides(kind, epoch) {
 			return true
 		}
 	}
 	return false
 }
 
+func (x *Loss) hides(kind ItemKind, epoch uint64) bool {
+	return x.Kind == kind.Ruled() && x.From <= epoch && epoch < x.Before
+}
+
 // hidBefore is Hides by the losses of deletions before an epoch.
 func (l *Life) hidBefore(kind ItemKind, epoch, before uint64) bool {
-	for _, x := range l.Lost {
-		if x.Kind == kind.Ruled() && epoch < x.Before && x.Before < before {
+	for i := range l.Lost {
+		if x := &l.Lost[i]; x.hides(kind, epoch) && x.Before < before {
 			return true
 		}
 	}
@@ -94,9 +99,28 @@ func (l *Life) TookAlong(r *Record, deletion uint64) bool {
 	return r.Epoch < deletion && !l.hidBefore(r.Kind, r.Epoch, deletion)
 }
 
-// Discardable says whether a sweep at now may remove what restores did not bring back.
-func (l *Life) Discardable(now Nanos) bool {
-	return l.State != Purged && l.LostUntil != 0 && now >= l.LostUntil && !l.Held
+// Discardable gives the losses whose deadline has come, and the others: what a sweep at now may remove,
+// and what it leaves.
+func (l *Life) Discardable(now Nanos) (due, rest []Loss) {
+	for _, x := range l.Lost {
+		if !x.History && now >= x.Until {
+			due = append(due, x)
+		} else {
+			rest = append(rest, x)
+		}
+	}
+	return due, rest
+}
+
+// NextDiscard gives the earliest instant at which a sweep may remove something that a restore did not
+// bring back, 0 if there is nothing.
+func (l *Life) NextDiscard() (first Nanos) {
+	for _, x := range l.Lost {
+		if !x.History && (first == 0 || x.Until < first) {
+			first = x.Until
+		}
+	}
+	return first
 }
 
 // Key gives the life's key: the contact's.

@@ -123,16 +123,16 @@ func (r *Record) Key() ItemKey { return ItemKey{r.Account, r.Contact, r.Kind, r.
 
 // Gone says which records of one contact, given all of them, were deleted on their own before an epoch
 // (0: ever): by their own mark, or as messages of a conversation that was.
-func Gone(records []Record, before uint64) map[ItemID]bool {
-	gone := map[ItemID]bool{}
+func Gone(records []Record, before uint64) map[ItemKey]bool {
+	gone := map[ItemKey]bool{}
 	for i := range records {
 		if r := &records[i]; r.Deleted.IsSet() && (before == 0 || r.Deleted.Epoch < before) {
-			gone[r.ID] = true
+			gone[r.Key()] = true
 		}
 	}
 	for i := range records {
-		if r := &records[i]; r.Kind == Message && gone[r.Parent] {
-			gone[r.ID] = true
+		if r := &records[i]; r.Kind == Message && gone[ItemKey{r.Account, r.Contact, Conversation, r.Parent}] {
+			gone[r.Key()] = true
 		}
 	}
 	return gone

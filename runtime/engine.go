@@ -50,6 +50,7 @@ type Engine struct {
 	busy     map[string]int // batches inside a plugin, by action
 	resting  map[string]rest
 	said     map[string]time.Time // complaints, by their text
+	untags   map[crm.ItemID]untagging
 	batches  sync.WaitGroup
 	done     chan struct{} // receives when a batch came back; a hint, like Store.Wake
 	turns    pace          // how many turns a commit takes
@@ -80,7 +81,7 @@ func New(o Options) (*Engine, error) {
 	}
 	return &Engine{
 		store: o.Store, actions: o.Actions, clock: o.Clock, log: o.Log, sweep: sweep, ledger: o.Ledger, defs: newDefinitions(),
-		inflight: map[crm.RunID]bool{}, busy: map[string]int{}, resting: map[string]rest{}, said: map[string]time.Time{}, done: make(chan struct{}, 1),
+		inflight: map[crm.RunID]bool{}, busy: map[string]int{}, resting: map[string]rest{}, said: map[string]time.Time{}, untags: map[crm.ItemID]untagging{}, done: make(chan struct{}, 1),
 		turns: pace{n: 256}, starts: pace{n: 256}, purges: pace{n: 128}, works: pace{n: 128},
 	}, nil
 }

@@ -165,7 +165,9 @@ steps: [{id: rest, wait: 1h}]
 	r.clock.Advance(time.Hour)
 	r.update(func(tx *store.Tx) error { return tx.DeleteTag(r.by, crm.Cause{Kind: crm.ByPerson}, r.acc, "lead") })
 	untag := func(from []crm.Key) {
-		r.update(func(tx *store.Tx) error { return tx.Untag(janitor, r.acc, store.TagID(r.acc, "Lead"), from, false) })
+		r.update(func(tx *store.Tx) error {
+			return tx.Untag(janitor, r.acc, store.TagID(r.acc, "Lead"), r.tagDeleted("Lead"), from, false)
+		})
 	}
 	untag(ks[:100])
 	r.expect("who tags meanwhile", crm.CodeOf(r.try(crm.AddTag{Contact: ks[0], Tag: "LEAD"})), crm.CodeRunning)
@@ -223,7 +225,7 @@ func TestTagDeletedInARace(t *testing.T) {
 	r.engine.works.n = 16
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		if err := r.engine.Untag(r.ctx, r.acc, store.TagID(r.acc, "Lead")); err != nil {
+		if err := r.engine.Untag(r.ctx, r.acc, store.TagID(r.acc, "Lead"), 0); err != nil {
 			t.Error(err)
 		}
 	})
@@ -283,4 +285,20 @@ func (r *rig) knobs(changes map[string]any) {
 		_, err = tx.SetPolicy(r.by, r.acc, next)
 		return err
 	})
+}
+
+// tagDeleted gives the instant at which a tag was deleted.
+func (r *rig) tagDeleted(name string) (at crm.Nanos) {
+	r.t.Helper()
+	err := r.store.View(r.ctx, func(tx *store.Tx) error {
+		o, err := tx.Object(crm.ObjectKey{Account: r.acc, Kind: crm.TagItem, ID: store.TagID(r.acc, name)})
+		if err == nil {
+			at = o.Deleted.At
+		}
+		return err
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return at
 }

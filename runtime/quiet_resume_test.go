@@ -234,7 +234,8 @@ func TestShiftCountsTheWholeStandstill(t *testing.T) {
 	}
 }
 
-// The unfinished runs of a deleted workflow end when they would go on; a suspended one is not resumed.
+// The unfinished runs of a deleted workflow end when they would go on; a suspended one is not resumed. One
+// that a restore finds without its workflow is over for good.
 func TestDeletedWorkflowsRunsEnd(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, 69)
@@ -243,14 +244,20 @@ func TestDeletedWorkflowsRunsEnd(t *testing.T) {
 	s.tag("go")
 	s.apply(crm.AddTag{Contact: other, Tag: "go"})
 	s.settle()
+	late := s.person()
+	s.apply(crm.AddTag{Contact: late, Tag: "go"})
+	s.settle()
 	s.apply(crm.Delete{Contact: s.k})
+	s.apply(crm.Restore{Contact: s.k})
+	s.apply(crm.Delete{Contact: late})
 	gone := func() error {
 		return s.store.Update(s.ctx, func(tx *store.Tx) error { return tx.DeleteWorkflow(s.by, s.acc, "w") })
 	}
 	s.must(gone())
 	s.expect("again", crm.CodeOf(gone()), crm.CodeNotFound)
-	s.apply(crm.Restore{Contact: s.k})
+	s.apply(crm.Restore{Contact: late})
 	s.settle()
+	s.expect("restored without its workflow", s.runs(late), []string{"w cancelled month " + crm.ReasonGone})
 	s.expect("waiting on", s.runs(other), []string{"w waiting month"})
 	s.expect("resumed", s.resume(crm.OverdueFire), crm.CodeNotFound)
 	s.pass(day(14))
@@ -264,6 +271,7 @@ func TestDeletedWorkflowsRunsEnd(t *testing.T) {
 	s.expect("resumed", s.resume(crm.OverdueFire), "")
 	s.pass(0)
 	s.expect("in the end", s.runs(s.k), []string{"w completed act"})
+	s.expect("and that one", s.runs(late), []string{"w cancelled month " + crm.ReasonGone})
 }
 
 // A workflow deletes so many contacts an hour; what becomes of the others is the policy's to say.

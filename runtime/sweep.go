@@ -147,13 +147,15 @@ func (e *Engine) purgeChunk(ctx context.Context, chunk []crm.Deadline) (SweepRep
 			if err != nil {
 				return err
 			}
+			var done []crm.Event
 			purged := life.State == crm.Deleted && life.RestorableUntil == d.Until
 			if purged {
-				_, err = tx.Apply(sweeper, why, crm.Purge{Contact: k, Reason: "retention"})
+				done, err = tx.Apply(sweeper, why, crm.Purge{Contact: k, Reason: "retention"})
 			} else { // the deadline is that of what a restore left behind
-				_, err = tx.Apply(sweeper, why, crm.Discard{Contact: k})
+				done, err = tx.Apply(sweeper, why, crm.Discard{Contact: k})
 			}
 			switch {
+			case err == nil && len(done) == 0: // restored since it was read
 			case err == nil && purged:
 				report.Purged++
 			case err == nil:

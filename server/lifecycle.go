@@ -38,6 +38,7 @@ func deletion(m *crm.Manifest) Deletion {
 func contactDelete(c *call, q ContactDelete) (Deletion, error) {
 	const op = "delete a contact"
 	var v Deletion
+	var done crm.Event
 	if err := checkReason(op, q.Reason); err != nil {
 		return v, err
 	}
@@ -58,13 +59,21 @@ func contactDelete(c *call, q ContactDelete) (Deletion, error) {
 			return err
 		}
 		evs, err := tx.Apply(c.by, c.why(), crm.Delete{Contact: k, Reason: q.Reason, Exported: q.Exported})
-		if err != nil {
-			return err
-		}
-		m, err := tx.Manifest(k, evs[0].Epoch)
 		if err == nil {
-			v = deletion(m)
+			done = evs[0]
 		}
+		return err
+	})
+	if err != nil {
+		return v, err
+	}
+	// What is read grows with the contact, and the writer is not to be held for it.
+	err = c.Store.View(c.ctx, func(tx *store.Tx) error {
+		m, err := tx.Manifest(crm.Key{Account: done.Account, Contact: done.Contact}, done.Epoch)
+		if m == nil { // purged meanwhile
+			m = &crm.Manifest{Contact: done.Contact, Epoch: done.Epoch, At: done.At, RestorableUntil: done.Data.Until, By: done.By, Why: done.Why}
+		}
+		v = deletion(m)
 		return err
 	})
 	return v, err

@@ -143,10 +143,6 @@ func recordCreate(c *call, q RecordCreate) (RecordItem, error) {
 		if err != nil {
 			return v, err
 		}
-		records, err := recordsOf(tx, k)
-		if err != nil {
-			return v, err
-		}
 		n := r
 		n.Account, n.Contact = k.Account, k.Contact
 		if n.ID.IsZero() {
@@ -154,7 +150,11 @@ func recordCreate(c *call, q RecordCreate) (RecordItem, error) {
 				return v, err
 			}
 		}
-		if slices.ContainsFunc(records, func(o crm.Record) bool { return o.ID == n.ID }) {
+		there, err := tx.RecordCalled(k, n.ID)
+		if err != nil {
+			return v, err
+		}
+		if there != nil {
 			return v, crm.Errorf(op, crm.CodeConflict, "the contact has a record %s already", n.ID).About(k.Contact).
 				WithHint("reprieve record update changes it; a new one needs another id")
 		}

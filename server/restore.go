@@ -39,6 +39,7 @@ func receiptView(r *crm.Receipt, looked bool) ReceiptView {
 func contactRestore(c *call, q ContactRestore) (ReceiptView, error) {
 	const op = "restore a contact"
 	var v ReceiptView
+	var done crm.Event
 	if err := checkReason(op, q.Reason); err != nil {
 		return v, err
 	}
@@ -55,13 +56,22 @@ func contactRestore(c *call, q ContactRestore) (ReceiptView, error) {
 			return err
 		}
 		evs, err := tx.Apply(c.by, c.why(), crm.Restore{Contact: k, Reason: q.Reason})
-		if err != nil {
-			return liveAlready(err)
-		}
-		r, err := tx.Receipt(k, evs[0].Epoch)
 		if err == nil {
-			v = receiptView(r, false) // the entry that the triggers will be asked about is being written
+			done = evs[0]
 		}
+		return liveAlready(err)
+	})
+	if err != nil {
+		return v, err
+	}
+	// What is read grows with the contact, and the writer is not to be held for it. The triggers have
+	// hardly been asked yet.
+	err = c.Store.View(c.ctx, func(tx *store.Tx) error {
+		r, err := tx.Receipt(crm.Key{Account: done.Account, Contact: done.Contact}, done.Epoch)
+		if r == nil { // purged meanwhile
+			r = &crm.Receipt{Contact: done.Contact, Epoch: done.Epoch, At: done.At, By: done.By, Why: done.Why}
+		}
+		v = receiptView(r, false)
 		return err
 	})
 	return v, err
@@ -153,9 +163,11 @@ type RestorePlan struct {
 	Total     int             `json:"total"`
 	Conflicts []crm.ContactID `json:"conflicts"` // a live contact, or another of the selection, has an address of theirs; at most 100
 	Policy    crm.Rule        `json:"on_conflict"`
-	Hash      string          `json:"hash"`
-	Text      string          `json:"text"`
-	Word      string          `json:"word,omitempty"`
+	// PastWindow of the selection would be refused: their recovery window is over.
+	PastWindow int    `json:"past_window,omitempty"`
+	Hash       string `json:"hash"`
+	Text       string `json:"text"`
+	Word       string `json:"word,omitempty"`
 }
 
 // BulkAnswer is a plan, or an operation that was accepted.
@@ -225,17 +237,33 @@ func (c *call) planRestore(q BulkRestore) (items []store.FrozenItem, plan *Resto
 		}
 		plan = &RestorePlan{Total: len(items), Policy: a.Policy.Restore.Conflict, Hash: hashOf(items), Conflicts: []crm.ContactID{}}
 		plan.Text, plan.Word = a.AskRestore(len(items))
-		found, err := tx.ForeseeConflicts(items, 100)
-		plan.Conflicts = append(plan.Conflicts, found...)
-		return err
+		for _, it := range items {
+			if a.Policy.Retention.AfterWindow == crm.Refuse && tx.Now() >= it.Until {
+				plan.PastWindow++
+			}
+		}
+		return nil
 	})
+	seen := map[[16]byte]bool{}
+	for rest := items; err == nil && len(rest) > 0 && len(plan.Conflicts) < maxConflicts; {
+		n := min(len(rest), 5000) // a transaction keeps what it has read
+		err = c.Store.View(c.ctx, func(tx *store.Tx) error {
+			found, err := tx.ForeseeConflicts(rest[:n], seen, maxConflicts-len(plan.Conflicts))
+			plan.Conflicts = append(plan.Conflicts, found...)
+			return err
+		})
+		rest = rest[n:]
+	}
 	return items, plan, acc, err
 }
+
+// maxConflicts is how many a plan names.
+const maxConflicts = 100
 
 func selectDeleted(tx *store.Tx, acc crm.AccountID, d store.Deleted) (items []store.FrozenItem, err error) {
 	for after := []byte(nil); ; {
 		after, err = tx.ScanDeleted(acc, d, after, func(c *crm.Contact, l crm.Life, _ *crm.Manifest) bool {
-			items = append(items, store.FrozenItem{Contact: c.Key(), Epoch: l.Epoch})
+			items = append(items, store.FrozenItem{Contact: c.Key(), Epoch: l.Epoch, Until: l.RestorableUntil})
 			return true
 		})
 		if err != nil || after == nil {
@@ -257,7 +285,7 @@ func (c *call) named(tx *store.Tx, ids []string) (items []store.FrozenItem, err 
 			return nil, liveAlready(err)
 		}
 		if !seen[k] {
-			items = append(items, store.FrozenItem{Contact: k, Epoch: life.Epoch})
+			items = append(items, store.FrozenItem{Contact: k, Epoch: life.Epoch, Until: life.RestorableUntil})
 		}
 		seen[k] = true
 	}

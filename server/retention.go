@@ -114,6 +114,8 @@ func retentionGo(c *call, _ None) (RetentionStatus, error) {
 type Replayed struct {
 	Lines  int `json:"lines"`
 	Erased int `json:"erased"` // contacts that were there again, and are purged or deleted now
+	// Refused lines could not be done again; the log of who did it names their contacts.
+	Refused int `json:"refused,omitempty"`
 }
 
 // retentionReplay does again what the erasure ledger says: for a store that was restored from a backup,
@@ -144,15 +146,18 @@ func retentionReplay(c *call, _ None) (Replayed, error) {
 		if len(chunk) == 0 {
 			return v, nil
 		}
-		erased := 0
+		erased, refused := 0, 0
 		if err := c.Store.Update(c.ctx, func(tx *store.Tx) error {
-			erased = 0
+			erased, refused = 0, 0
 			for _, e := range chunk {
 				did, err := tx.Replay(c.by, e)
-				if err != nil {
+				switch {
+				case crm.IsRefusal(err): // the others must not wait for it
+					refused++
+					c.Log.Warn().Str("contact", e.Contact.String()).Str("code", crm.CodeOf(err)).Msg("a line of the erasure ledger was refused")
+				case err != nil:
 					return err
-				}
-				if did {
+				case did:
 					erased++
 				}
 			}
@@ -160,7 +165,7 @@ func retentionReplay(c *call, _ None) (Replayed, error) {
 		}); err != nil {
 			return v, err
 		}
-		v.Lines, v.Erased = v.Lines+len(chunk), v.Erased+erased
+		v.Lines, v.Erased, v.Refused = v.Lines+len(chunk), v.Erased+erased, v.Refused+refused
 	}
 }
 

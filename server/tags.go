@@ -124,7 +124,7 @@ func tagDelete(c *call, q TagDelete) (TagDeleted, error) {
 		return v, err
 	}
 	v.Done = true
-	return v, c.Engine.Untag(c.ctx, account, v.ID)
+	return v, c.Engine.Untag(c.ctx, account, v.ID, 0)
 }
 
 // carriers counts who carries a tag, a page of the engine at a time.

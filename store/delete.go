@@ -52,8 +52,8 @@ func (tx *Tx) delete(acc *crm.Account, by crm.Actor, why crm.Cause, m crm.Delete
 	tx.countLife(c, items, -1)
 	tx.count(c.Account, CountLive, -1)
 	tx.count(c.Account, CountDeleted, 1)
-	ev := tx.event(crm.ContactDeleted, by, why, next, c.Rev, crm.EventData{Until: next.RestorableUntil, Value: m.Exported})
-	return &ev, tx.noteLife(ev, c, &next)
+	ev := tx.event(crm.ContactDeleted, by, why, next, c.Rev, crm.EventData{Until: next.RestorableUntil})
+	return &ev, tx.noteDeleted(ev, c, &next, m.Exported)
 }
 
 func held(op string, c crm.ContactID) *crm.Error {
@@ -62,6 +62,9 @@ func held(op string, c crm.ContactID) *crm.Error {
 
 // mayDelete asks the policy. The run that deletes is exempt from what it says about enrollments.
 func (tx *Tx) mayDelete(op string, acc *crm.Account, c *crm.Contact, life crm.Life, items []crm.ManifestItem, why crm.Cause, m crm.Delete) error {
+	if tx.replaying {
+		return nil // it was asked when this was first done
+	}
 	rules := acc.Policy.Delete
 	for _, it := range items {
 		if rules.WhenEnrolled != crm.Block || it.Fate != crm.Interrupted {
@@ -85,7 +88,7 @@ func (tx *Tx) mayDelete(op string, acc *crm.Account, c *crm.Contact, life crm.Li
 			return err
 		}
 	}
-	if rules.ExportBefore == crm.Required && m.Exported == "" {
+	if rules.ExportBefore == crm.Required && !exported(m.Exported) {
 		if err := tx.forbid(crm.Errorf(op, crm.CodeExport, "the policy wants it exported before").About(c.ID).
 			WithHint("reprieve contact delete %s --export FILE writes the export and deletes what it shows; a workflow cannot", c.ID)); err != nil {
 			return err
@@ -344,8 +347,10 @@ func deadlines(l *crm.Life) map[crm.Nanos]bool {
 	if l.State == crm.Deleted {
 		at[l.RestorableUntil] = true
 	}
-	if l.LostUntil != 0 {
-		at[l.LostUntil] = true
+	for _, x := range l.Lost {
+		if !x.History {
+			at[x.Until] = true
+		}
 	}
 	return at
 }

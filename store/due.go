@@ -174,6 +174,7 @@ func (tx *Tx) PutSchedule(old, next *Schedule) error {
 type FrozenItem struct {
 	Contact crm.Key
 	Epoch   uint64
+	Until   crm.Nanos // its deadline, for a plan; not kept
 }
 
 // Frozen gives the items of a frozen selection behind a contact (zero: from the start), at most n.
@@ -181,7 +182,7 @@ func (tx *Tx) Frozen(op crm.OperationID, after crm.Key, n int) ([]FrozenItem, er
 	items, err := tx.frozen(op, after, n)
 	out := make([]FrozenItem, len(items))
 	for i, it := range items {
-		out[i] = FrozenItem{crm.Key{Account: it.Account, Contact: it.Contact}, it.Epoch}
+		out[i] = FrozenItem{Contact: crm.Key{Account: it.Account, Contact: it.Contact}, Epoch: it.Epoch}
 	}
 	return out, err
 }

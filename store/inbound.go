@@ -45,6 +45,13 @@ func (tx *Tx) Receive(by crm.Actor, acc crm.AccountID, from crm.NamedIdentity, r
 			return tx.receiveLate(by, a, k, from, r)
 		}
 		r.Account, r.Contact = acc, k.Contact
+		life, err := tx.Life(k)
+		if err != nil {
+			return "", k.Contact, err
+		}
+		if there, err := one(tx.ctx, tx.row.Records(), r.Key()); err != nil || there != nil && !life.Hides(there.Kind, there.Epoch) {
+			return ReceivedNow, k.Contact, err // the same message again
+		}
 		_, err = tx.Apply(by, why, crm.PutRecord{Record: r})
 		return ReceivedNow, k.Contact, err
 	}

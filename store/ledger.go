@@ -71,6 +71,8 @@ func (tx *Tx) Replay(by crm.Actor, e crm.Erasure) (bool, error) {
 	if e.Deleted {
 		m = crm.Delete{Contact: k, Reason: "erasure ledger"}
 	}
+	tx.replaying = true
+	defer func() { tx.replaying = false }()
 	_, err = tx.Apply(by, why, m)
 	return err == nil, err
 }

@@ -59,6 +59,18 @@ func (tx *Tx) noteLife(ev crm.Event, c *crm.Contact, l *crm.Life) error {
 	return tx.extend(e, last, &l.Last)
 }
 
+// noteDeleted is noteLife for a delete. The hash of the export that was taken before is sealed: whoever
+// guesses what was in it could tell by the hash that he is right.
+func (tx *Tx) noteDeleted(ev crm.Event, c *crm.Contact, l *crm.Life, exported string) error {
+	if err := tx.noteLife(ev, c, l); err != nil || exported == "" {
+		return err
+	}
+	e := &tx.entries[len(tx.entries)-1]
+	e.payload, e.salt = &payload{Data: ev.Data}, c
+	e.payload.Data.Value = exported
+	return nil
+}
+
 // note stages an event that holds no personal data and belongs to no contact's history: a run's, a
 // workflow's, the account's.
 func (tx *Tx) note(ev crm.Event) error {
@@ -197,32 +209,48 @@ func (tx *Tx) History(k crm.Key, before uint64, n int) ([]Logged, error) {
 	if c != nil {
 		at = max(at, c.Last)
 	}
-	var out []Logged
-	for at != 0 && len(out) < n {
-		raw, err := tx.row.Nth(tx.ctx, logName, at)
+	if before > at || at == 0 {
+		before = 0
+	}
+	if before != 0 {
+		e, err := tx.nth(k, before)
 		if err != nil {
 			return nil, err
 		}
-		var e entry
-		if raw == nil {
-			return nil, crm.Errorf("read a history", crm.CodeCorrupt, "entry %d is missing", at).About(k.Contact)
+		at = e.Before
+	}
+	var out []Logged
+	for at != 0 && len(out) < n {
+		e, err := tx.nth(k, at)
+		if err != nil {
+			return nil, err
 		}
+		l, err := tx.opened(e)
+		if err != nil {
+			return nil, err
+		}
+		out, at = append(out, l), e.Before
+	}
+	return out, nil
+}
+
+// nth reads an entry of the log that belongs to a contact.
+func (tx *Tx) nth(k crm.Key, n uint64) (*entry, error) {
+	raw, err := tx.row.Nth(tx.ctx, logName, n)
+	if err != nil {
+		return nil, err
+	}
+	var e entry
+	if raw != nil {
 		if err := codec.Unmarshal(raw, &e); err != nil {
 			return nil, err
 		}
-		if e.Seq != at || e.Contact != k.Contact || e.Account != k.Account || e.Before >= at {
-			return nil, crm.Errorf("read a history", crm.CodeCorrupt, "entry %d does not belong to it", at).About(k.Contact)
-		}
-		if before == 0 || at < before {
-			l, err := tx.opened(&e)
-			if err != nil {
-				return nil, err
-			}
-			out = append(out, l)
-		}
-		at = e.Before
 	}
-	return out, nil
+	if raw == nil || e.Seq != n || e.Contact != k.Contact || e.Account != k.Account || e.Before >= n {
+		return nil, crm.Errorf("read a history", crm.CodeNotFound, "entry %d of the log is none of it", n).About(k.Contact).
+			WithHint("go on with the next of an earlier page")
+	}
+	return &e, nil
 }
 
 // VerifyLog recomputes the chain from the first entry and compares its end with the stored head. It

@@ -59,7 +59,11 @@ var planted = []struct {
 		both(plant(func(l *crm.Life) { whole(&l.RestorableUntil) }), plant(func(d *crm.Deadline) { whole(&d.Until) }))},
 	{"a legal hold is forgotten", storetest.NeverEarly, plant(func(l *crm.Life) { l.Held = l.Held && l.State != crm.Deleted })},
 	{"what a restore left behind is forgotten", storetest.StaysLost, plant(func(l *crm.Life) { l.Lost = nil })},
-	{"what was left behind goes at a whole second", storetest.NeverEarly, plant(func(l *crm.Life) { whole(&l.LostUntil) })},
+	{"what was left behind goes at a whole second", storetest.NeverEarly, plant(func(l *crm.Life) {
+		for i := range l.Lost {
+			whole(&l.Lost[i].Until)
+		}
+	})},
 	{"sweeps do not wait for a bulk restore", storetest.NeverEarly, plant(func(a *crm.Account) { a.Restoring = nil })},
 	{"an archiving leaves the epoch", storetest.Agrees, func() func(string, any) { return keepsEpoch() }},
 	{"an archiving is forgotten", storetest.Agrees, plant(func(c *crm.Contact) { c.Archived = crm.Flag{} })},

@@ -155,14 +155,7 @@ func (tx *Tx) Work(id crm.OperationID, n int) (*crm.Operation, error) {
 		if err != nil {
 			return was, err
 		}
-		if code == "" {
-			o.Done++
-			continue
-		}
-		o.Refused++
-		next := *it
-		next.Code = code
-		if err := tx.row.Items().Write(tx.ctx, []row.Change[row.Item]{{Old: it, New: &next}}); err != nil {
+		if err := tx.settle(&o, it, code); err != nil {
 			return was, err
 		}
 	}
@@ -173,6 +166,38 @@ func (tx *Tx) Work(id crm.OperationID, n int) (*crm.Operation, error) {
 	}
 	tx.wrote = true
 	return &o, tx.row.Operations().Write(tx.ctx, []row.Change[crm.Operation]{{Old: was, New: &o}})
+}
+
+// settle counts what became of a contact of a selection. Only who was refused stays in it.
+func (tx *Tx) settle(o *crm.Operation, it *row.Item, code string) error {
+	if code == "" {
+		o.Done++
+		return remove(tx.ctx, tx.row.Items(), []row.Item{*it})
+	}
+	o.Refused++
+	next := *it
+	next.Code = code
+	return tx.row.Items().Write(tx.ctx, []row.Change[row.Item]{{Old: it, New: &next}})
+}
+
+// PassOver refuses the next contact of a running operation with a code, without looking at it: one whose
+// rows are damaged must not keep the others.
+func (tx *Tx) PassOver(id crm.OperationID, code string) error {
+	was, err := tx.Operation(id)
+	if err != nil || was == nil || was.State != crm.OperationRunning {
+		return err
+	}
+	items, err := tx.frozen(id, crm.Key{Account: was.Account, Contact: was.After}, 1)
+	if err != nil || len(items) == 0 {
+		return err
+	}
+	o := *was
+	o.After = items[0].Contact
+	if err := tx.settle(&o, &items[0], code); err != nil {
+		return err
+	}
+	tx.wrote = true
+	return tx.row.Operations().Write(tx.ctx, []row.Change[crm.Operation]{{Old: was, New: &o}})
 }
 
 // restoreItem restores one contact of a selection, if it is still in the deletion that was selected.
@@ -237,9 +262,9 @@ func (tx *Tx) RefusedItems(o *crm.Operation, after crm.ContactID, n int) ([]Refu
 }
 
 // ForeseeConflicts gives those of a selection of deleted contacts of which another contact holds an
-// address: a live one, or one of the same selection that would be restored before it. At most n.
-func (tx *Tx) ForeseeConflicts(items []FrozenItem, n int) ([]crm.ContactID, error) {
-	seen := map[[32]byte]bool{}
+// address: a live one, or one of the same selection that would be restored before it. seen remembers the
+// addresses of the selection from page to page, each of which wants a transaction of its own. At most n.
+func (tx *Tx) ForeseeConflicts(items []FrozenItem, seen map[[16]byte]bool, n int) ([]crm.ContactID, error) {
 	var out []crm.ContactID
 	for _, it := range items {
 		c, _, err := tx.Peek(it.Contact)
@@ -256,8 +281,8 @@ func (tx *Tx) ForeseeConflicts(items []FrozenItem, n int) ([]crm.ContactID, erro
 		}
 		conflict := len(taken) > 0
 		for _, h := range tx.s.keys.identityHashes(c.Account, ids) {
-			conflict = conflict || seen[h]
-			seen[h] = true
+			conflict = conflict || seen[[16]byte(h[:16])]
+			seen[[16]byte(h[:16])] = true
 		}
 		if conflict {
 			if out = append(out, c.ID); len(out) == n {

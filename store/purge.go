@@ -2,6 +2,7 @@ package store
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/reprieve-run/reprieve/crm"
 	"github.com/reprieve-run/reprieve/store/internal/row"
@@ -38,6 +39,11 @@ func (tx *Tx) purge(acc *crm.Account, by crm.Actor, why crm.Cause, m crm.Purge) 
 	if life.State == crm.Live {
 		items, err := tx.takenAlong(acc, c, life, crm.RunID{})
 		if err != nil {
+			return nil, err
+		}
+		gone := life
+		gone.Epoch++
+		if err := tx.settleOpportunities(by, c, gone, items); err != nil {
 			return nil, err
 		}
 		tx.countLife(c, items, -1)
@@ -78,27 +84,21 @@ func (tx *Tx) discard(acc *crm.Account, by crm.Actor, why crm.Cause, m crm.Disca
 	if err != nil {
 		return nil, err
 	}
+	due, rest := life.Discardable(tx.now)
 	switch {
-	case life.LostUntil == 0:
+	case life.NextDiscard() == 0:
 		return nil, nil
 	case life.Held:
 		return nil, held(op, c.ID)
-	case !life.Discardable(tx.now):
-		return nil, crm.Errorf(op, crm.CodeWindowOpen, "it stays until %s", life.LostUntil).About(c.ID).WithHint("the sweep removes it then")
+	case len(due) == 0:
+		return nil, crm.Errorf(op, crm.CodeWindowOpen, "it stays until %s", life.NextDiscard()).About(c.ID).WithHint("the sweep removes it then")
 	}
 	if err := noRestoreRuns(op, acc, c.ID); err != nil {
 		return nil, err
 	}
-	gone, next := life, life
-	gone.Lost, next.Lost, next.LostUntil = nil, nil, 0
-	for _, l := range life.Lost {
-		if l.History {
-			next.Lost = append(next.Lost, l)
-		} else {
-			gone.Lost = append(gone.Lost, l)
-		}
-	}
-	if err := tx.removeHidden(c.Key(), &gone); err != nil {
+	next := life
+	next.Lost = rest
+	if err := tx.removeHidden(c.Key(), &life, &crm.Life{Lost: due}); err != nil {
 		return nil, err
 	}
 	if err := tx.moveLife(&life, &next); err != nil {
@@ -108,8 +108,9 @@ func (tx *Tx) discard(acc *crm.Account, by crm.Actor, why crm.Cause, m crm.Disca
 	return &ev, tx.noteLife(ev, c, &next)
 }
 
-// removeHidden removes the records and links that a life hides.
-func (tx *Tx) removeHidden(k crm.Key, hides *crm.Life) error {
+// removeHidden removes the records and links that losses of a life hide. What manifests and receipts say
+// of the records, which is computed from them, is written down first.
+func (tx *Tx) removeHidden(k crm.Key, life, hides *crm.Life) error {
 	records, err := tx.records(k)
 	if err != nil {
 		return err
@@ -119,6 +120,9 @@ func (tx *Tx) removeHidden(k crm.Key, hides *crm.Life) error {
 		if hides.Hides(r.Kind, r.Epoch) {
 			dead = append(dead, r)
 		}
+	}
+	if err := tx.writeDown(k, life, records, func(r *crm.Record) bool { return hides.Hides(r.Kind, r.Epoch) }); err != nil {
+		return err
 	}
 	if err := remove(tx.ctx, tx.row.Records(), dead); err != nil {
 		return err
@@ -139,9 +143,54 @@ func (tx *Tx) removeHidden(k crm.Key, hides *crm.Life) error {
 	return remove(tx.ctx, tx.row.Links(), cut)
 }
 
+// writeDown adds to the contact's manifests and receipts what they say of records that are about to be
+// removed.
+func (tx *Tx) writeDown(k crm.Key, life *crm.Life, records []crm.Record, goes func(*crm.Record) bool) error {
+	first := crm.EpochKey{Account: k.Account, Contact: k.Contact}
+	last := first
+	last.Epoch = 1<<64 - 1
+	manifests, err := tx.row.Manifests().Range(tx.ctx, first, last, 0)
+	if err != nil {
+		return err
+	}
+	var mch []row.Change[crm.Manifest]
+	for i := range manifests {
+		m := &manifests[i]
+		next, gone := *m, crm.Gone(records, m.Epoch)
+		next.Items = slices.Clip(m.Items)
+		for j := range records {
+			if r := &records[j]; goes(r) && life.TookAlong(r, m.Epoch) && !gone[r.Key()] {
+				next.Items = append(next.Items, crm.ManifestItem{Kind: r.Kind, ID: r.ID, Fate: crm.Taken})
+			}
+		}
+		if len(next.Items) > len(m.Items) {
+			mch = append(mch, row.Change[crm.Manifest]{Old: m, New: &next})
+		}
+	}
+	receipts, err := tx.row.Receipts().Range(tx.ctx, first, last, 0)
+	if err != nil {
+		return err
+	}
+	var rch []row.Change[crm.Receipt]
+	for i := range receipts {
+		rec := &receipts[i]
+		next, gone := *rec, crm.Gone(records, rec.Deletion)
+		next.Items = slices.Clip(rec.Items)
+		for j := range records {
+			if r := &records[j]; goes(r) && life.TookAlong(r, rec.Deletion) {
+				next.Items = append(next.Items, recordBack(rec, r, gone))
+			}
+		}
+		if len(next.Items) > len(rec.Items) {
+			rch = append(rch, row.Change[crm.Receipt]{Old: rec, New: &next})
+		}
+	}
+	return errors.Join(tx.row.Manifests().Write(tx.ctx, mch), tx.row.Receipts().Write(tx.ctx, rch))
+}
+
 // keepOptOuts writes down, under the keyed hashes of its addresses, what a contact that is about to be
 // purged wanted no more of, so that nobody who imports it again can mail it. What an earlier owner of
-// the address wanted is replaced: this one came after.
+// the address wanted is replaced, if this one came after; else both stand.
 func (tx *Tx) keepOptOuts(acc *crm.Account, c *crm.Contact) error {
 	var keys []crm.OptOutKey
 	for _, id := range c.Identities() {
@@ -153,7 +202,28 @@ func (tx *Tx) keepOptOuts(acc *crm.Account, c *crm.Contact) error {
 	if err != nil {
 		return err
 	}
-	out := crm.OptOut{Account: c.Account, At: tx.now}
+	out := optedOut(c)
+	out.At = tx.now
+	var ch []row.Change[crm.OptOut]
+	for _, k := range keys {
+		next := out
+		next.Hash = k.Hash
+		if was := old[k]; was != nil && c.CreatedAt < was.At { // it never took over what was kept
+			next.Lists, next.Channels = union(next.Lists, was.Lists, sameList), union(next.Channels, was.Channels, sameFold)
+		}
+		switch keep := acc.Policy.Suppression.KeepUnsubscribed && len(next.Lists)+len(next.Channels) > 0; {
+		case keep:
+			ch = append(ch, row.Change[crm.OptOut]{Old: old[k], New: &next})
+		case old[k] != nil:
+			ch = append(ch, row.Change[crm.OptOut]{Old: old[k]})
+		}
+	}
+	return tx.row.OptOuts().Write(tx.ctx, ch)
+}
+
+// optedOut gives what a contact wants no more of.
+func optedOut(c *crm.Contact) crm.OptOut {
+	out := crm.OptOut{Account: c.Account}
 	for _, l := range c.Lists {
 		if !l.Absent && l.Status.OptedOut() {
 			out.Lists = append(out.Lists, crm.Membership{List: l.List, Status: l.Status, Since: l.Since})
@@ -164,64 +234,85 @@ func (tx *Tx) keepOptOuts(acc *crm.Account, c *crm.Contact) error {
 			out.Channels = append(out.Channels, d.Name)
 		}
 	}
-	var ch []row.Change[crm.OptOut]
-	for _, k := range keys {
-		next := out
-		next.Hash = k.Hash
-		switch keep := acc.Policy.Suppression.KeepUnsubscribed && len(out.Lists)+len(out.Channels) > 0; {
-		case keep:
-			ch = append(ch, row.Change[crm.OptOut]{Old: old[k], New: &next})
-		case old[k] != nil:
-			ch = append(ch, row.Change[crm.OptOut]{Old: old[k]})
-		}
-	}
-	return tx.row.OptOuts().Write(tx.ctx, ch)
+	return out
 }
 
-// optOut gives a contact that takes up addresses, as it was before or nil, the opt-outs that were kept
-// of them: on a list that it left it is as it left it, and do-not-disturb is on. It keeps the indexes
-// of members; c is the caller's own copy.
-func (tx *Tx) optOut(c *crm.Contact, was []crm.NamedIdentity, rev uint64) error {
-	var keys []crm.OptOutKey
-	for _, id := range c.Identities() {
-		known := false
-		for _, w := range was {
-			known = known || w == id
-		}
-		if !known && (id.Name == "email" || id.Name == "phone") {
-			keys = append(keys, crm.OptOutKey{Account: c.Account, Hash: tx.s.keys.identityHashes(c.Account, []crm.NamedIdentity{id})[0]})
+func sameList(a, b crm.Membership) bool { return a.List == b.List }
+func sameFold(a, b string) bool         { return crm.Fold(a) == crm.Fold(b) }
+
+// union is a and what of b is not in it.
+func union[T any](a, b []T, same func(T, T) bool) []T {
+	a = slices.Clip(a)
+	for _, x := range b {
+		if !slices.ContainsFunc(a, func(y T) bool { return same(x, y) }) {
+			a = append(a, x)
 		}
 	}
-	if len(keys) == 0 {
+	return a
+}
+
+// optOut gives a contact that takes up addresses, besides those that it had, what their owners wanted no
+// more of, the purged as well as the deleted ones: on a list that was left it is as it was left, and
+// do-not-disturb is on. It keeps the indexes of members; c is the caller's own copy.
+func (tx *Tx) optOut(c *crm.Contact, had []crm.NamedIdentity, rev uint64) error {
+	var hashes [][32]byte
+	for _, id := range c.Identities() {
+		if !slices.Contains(had, id) && (id.Name == "email" || id.Name == "phone") {
+			hashes = append(hashes, tx.s.keys.identityHashes(c.Account, []crm.NamedIdentity{id})[0])
+		}
+	}
+	if len(hashes) == 0 {
 		return nil
 	}
-	kept, err := tx.row.OptOuts().Get(tx.ctx, keys)
+	owners, err := tx.row.ByIdentity(tx.ctx, hashes)
 	if err != nil {
 		return err
 	}
-	for _, k := range keys {
-		if kept[k] == nil {
-			continue
+	for _, h := range hashes {
+		kept, err := one(tx.ctx, tx.row.OptOuts(), crm.OptOutKey{Account: c.Account, Hash: h})
+		if err != nil {
+			return err
 		}
-		for _, l := range kept[k].Lists {
-			o, err := tx.objects.get(tx.ctx, crm.ObjectKey{Account: c.Account, Kind: crm.List, ID: l.List})
+		if kept != nil {
+			if err := tx.take(c, *kept, rev); err != nil {
+				return err
+			}
+		}
+		for _, k := range owners[h] {
+			was, life, err := tx.Peek(k)
 			if err != nil {
 				return err
 			}
-			if o == nil || o.Deleted.IsSet() {
-				continue
-			}
-			joined := c.Membership(l.List) == nil
-			crm.ChangeFact(c, crm.SetMembership{List: l.List, Status: l.Status}, rev, l.Since, false)
-			if joined {
-				if err := tx.indexMember(c, l.List, true); err != nil {
+			if was != nil && life.State == crm.Deleted && k.Contact != c.ID {
+				if err := tx.take(c, optedOut(was), rev); err != nil {
 					return err
 				}
 			}
 		}
-		for _, channel := range kept[k].Channels {
-			crm.ChangeFact(c, crm.SetDND{Channel: channel, On: true}, rev, tx.now, false)
+	}
+	return nil
+}
+
+// take has a contact want no more of what is kept.
+func (tx *Tx) take(c *crm.Contact, kept crm.OptOut, rev uint64) error {
+	for _, l := range kept.Lists {
+		o, err := tx.objects.get(tx.ctx, crm.ObjectKey{Account: c.Account, Kind: crm.List, ID: l.List})
+		if err != nil {
+			return err
 		}
+		is := c.Membership(l.List)
+		if o == nil || o.Deleted.IsSet() || is != nil && is.Status.OptedOut() {
+			continue
+		}
+		crm.ChangeFact(c, crm.SetMembership{List: l.List, Status: l.Status}, rev, l.Since, false)
+		if is == nil {
+			if err := tx.indexMember(c, l.List, true); err != nil {
+				return err
+			}
+		}
+	}
+	for _, channel := range kept.Channels {
+		crm.ChangeFact(c, crm.SetDND{Channel: channel, On: true}, rev, tx.now, false)
 	}
 	return nil
 }

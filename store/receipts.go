@@ -24,7 +24,7 @@ func (tx *Tx) Manifest(k crm.Key, epoch uint64) (*crm.Manifest, error) {
 	}
 	gone := crm.Gone(records, epoch)
 	for i := range records {
-		if r := &records[i]; life.TookAlong(r, epoch) && !gone[r.ID] {
+		if r := &records[i]; life.TookAlong(r, epoch) && !gone[r.Key()] {
 			m.Items = append(m.Items, crm.ManifestItem{Kind: r.Kind, ID: r.ID, Fate: crm.Taken, Name: r.Title})
 		}
 	}
@@ -102,19 +102,14 @@ func (tx *Tx) Receipt(k crm.Key, epoch uint64) (*crm.Receipt, error) {
 	if err != nil {
 		return nil, err
 	}
-	gone, left := crm.Gone(records, r.Deletion), crm.Life{Lost: r.Lost}
+	gone := crm.Gone(records, r.Deletion)
 	for i := range records {
 		rec := &records[i]
 		if !life.TookAlong(rec, r.Deletion) {
 			continue
 		}
-		item := crm.ReceiptItem{Kind: rec.Kind, ID: rec.ID, Outcome: crm.Restored, Name: rec.Title}
-		switch {
-		case gone[rec.ID]:
-			item.Outcome, item.Reason = crm.Skipped, crm.SkipDeletedSeparately
-		case left.Hides(rec.Kind, rec.Epoch):
-			item.Outcome, item.Reason = crm.Skipped, crm.SkipPolicy
-		}
+		item := recordBack(r, rec, gone)
+		item.Name = rec.Title
 		r.Items = append(r.Items, item)
 	}
 	for i := range r.Items {
@@ -127,6 +122,19 @@ func (tx *Tx) Receipt(k crm.Key, epoch uint64) (*crm.Receipt, error) {
 	}
 	slices.SortStableFunc(r.Items, func(a, b crm.ReceiptItem) int { return int(a.Kind) - int(b.Kind) })
 	return r, tx.countProof(k, r)
+}
+
+// recordBack says what a restore did with a record that the deletion took along.
+func recordBack(r *crm.Receipt, rec *crm.Record, gone map[crm.ItemKey]bool) crm.ReceiptItem {
+	left := crm.Life{Lost: r.Lost}
+	item := crm.ReceiptItem{Kind: rec.Kind, ID: rec.ID, Outcome: crm.Restored}
+	switch {
+	case gone[rec.Key()]:
+		item.Outcome, item.Reason = crm.Skipped, crm.SkipDeletedSeparately
+	case left.Hides(rec.Kind, rec.Epoch):
+		item.Outcome, item.Reason = crm.Skipped, crm.SkipPolicy
+	}
+	return item
 }
 
 // countProof counts what a restore must not have set off.

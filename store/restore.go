@@ -41,11 +41,6 @@ func (tx *Tx) restore(acc *crm.Account, by crm.Actor, why crm.Cause, m crm.Resto
 	r.next.RestorableUntil, r.next.Operation = 0, crm.OperationID{}
 	lost := r.losses()
 	r.next.Lost = append(append([]crm.Loss{}, life.Lost...), lost...)
-	for _, l := range lost {
-		if !l.History { // what is left behind goes at the deadline that the delete stamped
-			r.next.LostUntil = max(life.LostUntil, life.RestorableUntil)
-		}
-	}
 	for _, step := range []func(*restoration) error{tx.dropTaken, tx.bringBack, tx.dropGoneTags, tx.leaveLists} {
 		if err := step(r); err != nil {
 			return nil, err
@@ -121,21 +116,29 @@ func (r *restoration) losses() []crm.Loss {
 		kept = kept || it.Kind == crm.Company && it.Fate == crm.Kept
 	}
 	var lost []crm.Loss
+	lose := func(kind crm.ItemKind, history bool) {
+		l := crm.Loss{Kind: kind, Before: r.life.Epoch, Until: r.life.RestorableUntil, History: history}
+		for _, was := range r.life.Lost { // what is history stays history, and the rest keeps its own deadline
+			if was.Kind == kind {
+				l.From = max(l.From, was.Before)
+			}
+		}
+		lost = append(lost, l)
+	}
 	for _, kind := range crm.RecordKinds {
 		if kind != crm.Message && !rules.Associated[kind] {
-			lost = append(lost, crm.Loss{Kind: kind, Before: r.life.Epoch})
+			lose(kind, false)
 		}
 	}
 	if !rules.Associated[crm.Opportunity] {
-		lost = append(lost, crm.Loss{Kind: crm.Opportunity, Before: r.life.Epoch})
+		lose(crm.Opportunity, false)
 	}
 	if !rules.Associated[crm.Company] && !kept {
-		lost = append(lost, crm.Loss{Kind: crm.Company, Before: r.life.Epoch})
+		lose(crm.Company, false)
 	}
 	if rules.Enrollments != crm.SuspendThem {
-		history := rules.Enrollments == crm.HistoryOnly
-		lost = append(lost, crm.Loss{Kind: crm.Campaign, Before: r.life.Epoch, History: history},
-			crm.Loss{Kind: crm.WorkflowRun, Before: r.life.Epoch, History: history})
+		lose(crm.Campaign, rules.Enrollments == crm.HistoryOnly)
+		lose(crm.WorkflowRun, rules.Enrollments == crm.HistoryOnly)
 	}
 	return lost
 }
@@ -144,6 +147,9 @@ func (r *restoration) losses() []crm.Loss {
 // enrollment comes back suspended, which takes no write: its epoch is not the contact's any more.
 func (tx *Tx) bringBack(r *restoration) error {
 	for _, it := range r.manifest.Items {
+		if it.Kind.IsRecord() {
+			continue // computed from what there is
+		}
 		item := crm.ReceiptItem{Kind: it.Kind, ID: it.ID, Outcome: crm.Restored}
 		var err error
 		switch it.Kind {
@@ -174,6 +180,10 @@ func (tx *Tx) objectBack(r *restoration, it crm.ManifestItem, item *crm.ReceiptI
 	}
 	gone := o == nil || o.Deleted.IsSet()
 	back := it.Fate == crm.Kept || r.acc.Policy.Restore.Associated[it.Kind]
+	if it.Kind == crm.List && !back { // whom a list must not mail is never forgotten
+		is := r.was.Membership(it.ID)
+		back = is != nil && is.Status.OptedOut()
+	}
 	skip := (*skipped)(item)
 	switch it.Kind {
 	case crm.TagItem:
@@ -237,6 +247,9 @@ func (tx *Tx) runBack(r *restoration, item *crm.ReceiptItem) error {
 	}
 	if gone {
 		(*skipped)(item).because(crm.SkipWorkflowGone)
+		if run != nil { // over for good: applying the workflow again does not bring it back
+			return tx.endRun(run, crm.ReasonGone)
+		}
 		return nil
 	}
 	r.enrolled(item, run.Status == crm.RunWaiting && run.Due <= r.next.Since)

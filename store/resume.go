@@ -40,6 +40,9 @@ func (tx *Tx) ResumeRun(by crm.Actor, id crm.RunID, overdue crm.Overdue) (*crm.R
 	if err != nil {
 		return nil, err
 	}
+	if r.Status == crm.RunWaiting && r.Due <= tx.now && overdue == crm.OverdueSkip {
+		return tx.skipRun(by, why, r, c, life)
+	}
 	was := *r // its timer was dropped, or is
 	there, err := one(tx.ctx, tx.row.Timers(), timer(was).Key())
 	if err != nil {
@@ -56,33 +59,30 @@ func (tx *Tx) ResumeRun(by crm.Actor, id crm.RunID, overdue crm.Overdue) (*crm.R
 	}
 	next := was
 	next.Epoch, next.Resumed, next.Token = life.Epoch, tx.now, was.Token+1
-	switch late := was.Status == crm.RunWaiting && was.Due <= tx.now; {
-	case late && overdue == crm.OverdueSkip:
-		next.Status, next.Reason = crm.RunCancelled, crm.ReasonPastDue
+	switch {
 	case overdue == crm.OverdueShift && was.Due > since:
 		next.Due = was.Due + tx.now - since
 	case was.Due <= tx.now:
 		next.Due = tx.now
 	}
-	event := tx.event(crm.RunResumed, by, why, life, c.Rev, crm.EventData{Name: string(overdue), Until: next.Due})
-	if next.Status.Finished() {
-		next.Due, next.EndedAt = 0, tx.now
-	} else if err := insert(tx.ctx, tx.row.Timers(), timer(next)); err != nil {
-		return nil, err
-	}
-	links := []row.Change[crm.Link]{{Old: runLink(was, crm.WorkflowRun), New: runLink(next, crm.WorkflowRun)}}
-	keys := []row.Change[row.RunKey]{{Old: key, New: &row.RunKey{Account: r.Account, Workflow: r.Workflow, Hash: r.KeyHash, Run: r.ID}}}
-	if next.Status.Finished() {
-		links = []row.Change[crm.Link]{{Old: runLink(was, crm.WorkflowRun)}, {New: runLink(next, crm.FinishedRun)}}
-		keys = nil
-	}
 	tx.wrote = true
 	return &next, errors.Join(
-		tx.row.Links().Write(tx.ctx, links),
-		tx.row.RunKeys().Write(tx.ctx, keys),
+		insert(tx.ctx, tx.row.Timers(), timer(next)),
+		tx.row.Links().Write(tx.ctx, []row.Change[crm.Link]{{Old: runLink(was, crm.WorkflowRun), New: runLink(next, crm.WorkflowRun)}}),
+		tx.row.RunKeys().Write(tx.ctx, []row.Change[row.RunKey]{{Old: key, New: &row.RunKey{Account: r.Account, Workflow: r.Workflow, Hash: r.KeyHash, Run: r.ID}}}),
 		tx.row.Runs().Write(tx.ctx, []row.Change[crm.Run]{{Old: r, New: &next}}),
-		tx.note(event),
+		tx.noteOf(tx.event(crm.RunResumed, by, why, life, c.Rev, crm.EventData{Name: string(overdue), Until: next.Due}), c, life),
 	)
+}
+
+// skipRun ends a run whose wait ended while it could not go on.
+func (tx *Tx) skipRun(by crm.Actor, why crm.Cause, r *crm.Run, c *crm.Contact, life crm.Life) (*crm.Run, error) {
+	tx.wrote = true
+	if err := errors.Join(tx.endRun(r, crm.ReasonPastDue),
+		tx.noteOf(tx.event(crm.RunResumed, by, why, life, c.Rev, crm.EventData{Name: string(crm.OverdueSkip)}), c, life)); err != nil {
+		return nil, err
+	}
+	return tx.Run(r.ID)
 }
 
 func badOverdue(op string, c crm.ContactID) error {

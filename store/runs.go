@@ -226,6 +226,27 @@ func (tx *Tx) saveRun(was, is *crm.Run) error {
 	)
 }
 
+// endRun ends a run that stands still, whose timer may have been dropped.
+func (tx *Tx) endRun(r *crm.Run, reason string) error {
+	if r.Status.Finished() {
+		return nil
+	}
+	there, err := one(tx.ctx, tx.row.Timers(), timer(*r).Key())
+	if err != nil {
+		return err
+	}
+	if there != nil {
+		if err := remove(tx.ctx, tx.row.Timers(), []crm.Timer{*there}); err != nil {
+			return err
+		}
+	}
+	over := *r
+	over.Status, over.Reason, over.Token, over.Due, over.EndedAt = crm.RunCancelled, reason, r.Token+1, 0, tx.now
+	return errors.Join(tx.freeKey(r),
+		tx.row.Links().Write(tx.ctx, []row.Change[crm.Link]{{Old: runLink(*r, crm.WorkflowRun)}, {New: runLink(over, crm.FinishedRun)}}),
+		tx.row.Runs().Write(tx.ctx, []row.Change[crm.Run]{{Old: r, New: &over}}))
+}
+
 func (tx *Tx) freeKey(r *crm.Run) error {
 	key, err := one(tx.ctx, tx.row.RunKeys(), row.RunKeyKey{Account: r.Account, Hash: r.KeyHash, Workflow: r.Workflow})
 	if err != nil || key == nil || key.Run != r.ID {

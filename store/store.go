@@ -154,6 +154,7 @@ type Tx struct {
 	head      *row.Mark // of the log, once something was staged
 	obstacles *[]error  // of a preview: what the deed would be refused for
 	wrote     bool
+	replaying bool // the erasure ledger
 	marked    bool // flushMark wrote the mark
 	broken    error
 }

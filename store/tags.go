@@ -58,14 +58,15 @@ func tagGone(acc *crm.Account, o *crm.Object, since crm.Nanos) bool {
 }
 
 // Untag takes a tag that is being deleted off live contacts, and with done says that nobody carries it
-// any more.
-func (tx *Tx) Untag(by crm.Actor, acc crm.AccountID, tag crm.ItemID, from []crm.Key, done bool) error {
+// any more. since is the instant of the deletion that the caller is about: with another one under way it
+// does nothing.
+func (tx *Tx) Untag(by crm.Actor, acc crm.AccountID, tag crm.ItemID, since crm.Nanos, from []crm.Key, done bool) error {
 	a, err := tx.Account(acc)
 	if err != nil || !slices.Contains(a.Leaving, tag) {
 		return err
 	}
 	o, err := tx.objects.get(tx.ctx, crm.ObjectKey{Account: acc, Kind: crm.TagItem, ID: tag})
-	if err != nil || o == nil {
+	if err != nil || o == nil || o.Deleted.At != since {
 		return err
 	}
 	for _, k := range from {

@@ -29,6 +29,15 @@ func (tx *Tx) putRecord(by crm.Actor, why crm.Cause, m crm.PutRecord) (*crm.Even
 	if err := tx.parent(op, was, life, r); err != nil {
 		return nil, err
 	}
+	if old != nil { // one that a restore left behind: what manifests say of it must not change
+		records, err := tx.records(was.Key())
+		if err != nil {
+			return nil, err
+		}
+		if err := tx.writeDown(was.Key(), &life, records, func(o *crm.Record) bool { return o.Key() == old.Key() }); err != nil {
+			return nil, err
+		}
+	}
 	r.Epoch, r.Deleted = life.Epoch, crm.Mark{}
 	if r.CreatedAt == 0 {
 		r.CreatedAt = tx.now
@@ -321,6 +330,25 @@ func (tx *Tx) ScanAll(q crm.Query, yield func(*crm.Contact, *crm.Life) bool) err
 		}
 		q.After = next
 	}
+}
+
+// RecordCalled gives a contact's record of whatever kind that has an id, nil if there is none to be seen.
+func (tx *Tx) RecordCalled(k crm.Key, id crm.ItemID) (*crm.Record, error) {
+	life, err := tx.Life(k)
+	if err != nil {
+		return nil, err
+	}
+	var keys []crm.ItemKey
+	for _, kind := range crm.RecordKinds {
+		keys = append(keys, crm.ItemKey{Account: k.Account, Contact: k.Contact, Kind: kind, ID: id})
+	}
+	got, err := tx.row.Records().Get(tx.ctx, keys)
+	for _, key := range keys {
+		if r := got[key]; r != nil && !life.Hides(r.Kind, r.Epoch) {
+			return r, err
+		}
+	}
+	return nil, err
 }
 
 // Records lists a contact's associated records, those deleted on their own included, without those that

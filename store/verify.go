@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/reprieve-run/reprieve/crm"
+	"github.com/reprieve-run/reprieve/store/internal/codec"
 )
 
 // Proof is what the log says of one restore, recounted from its entries alone: neither the receipt's own
@@ -39,17 +40,28 @@ func (s *Store) VerifyReceipt(ctx context.Context, k crm.Key, epoch uint64) (*Pr
 		if r == nil {
 			return crm.Errorf("verify a receipt", crm.CodeNotFound, "no restore began its epoch %d", epoch).About(k.Contact)
 		}
-		v := recount{p: p, r: r, k: k, before: map[crm.RunID]bool{}, resumed: map[crm.RunID]bool{}, enrolled: map[crm.ItemID]bool{}}
+		v := recount{p: p, r: r, before: map[crm.RunID]bool{}, resumed: map[crm.RunID]bool{}, enrolled: map[crm.ItemID]bool{}}
 		for cursor := []byte(nil); ; {
-			logged, next, err := tx.Events(cursor, 1000)
+			raw, next, err := tx.row.Next(tx.ctx, logName, cursor, 1000)
 			if err != nil {
 				return err
 			}
-			if len(logged) == 0 {
+			if len(raw) == 0 {
 				break
 			}
-			for i := range logged {
-				v.see(&logged[i])
+			for _, b := range raw {
+				var e entry
+				if err := codec.Unmarshal(b, &e); err != nil {
+					return err
+				}
+				if e.Account != k.Account || e.Contact != k.Contact {
+					continue // it stays sealed
+				}
+				l, err := tx.opened(&e)
+				if err != nil {
+					return err
+				}
+				v.see(&l)
 			}
 			cursor = next
 		}
@@ -63,7 +75,6 @@ func (s *Store) VerifyReceipt(ctx context.Context, k crm.Key, epoch uint64) (*Pr
 type recount struct {
 	p        *Proof
 	r        *crm.Receipt
-	k        crm.Key
 	over     bool
 	before   map[crm.RunID]bool  // runs that were started before the restore
 	resumed  map[crm.RunID]bool  // of them
@@ -72,7 +83,7 @@ type recount struct {
 
 func (v *recount) see(l *Logged) {
 	ev := &l.Event
-	if ev.Account != v.k.Account || ev.Contact != v.k.Contact || v.over {
+	if v.over {
 		return
 	}
 	if v.p.Entry == 0 {

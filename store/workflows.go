@@ -55,7 +55,7 @@ func (tx *Tx) ApplyWorkflow(by crm.Actor, acc crm.AccountID, id, revision string
 	}
 	next := row.Workflow{Account: acc, ID: id, Active: revision, AppliedAt: tx.now, AppliedBy: by, Grants: grants}
 	if old != nil {
-		next.Grants, next.Deletes = union(old.Grants, grants), old.Deletes
+		next.Grants, next.Deletes = union(old.Grants, grants, func(a, b string) bool { return a == b }), old.Deletes
 		if old.Active == revision && len(next.Grants) == len(old.Grants) {
 			return false, nil
 		}
@@ -117,14 +117,4 @@ func (tx *Tx) DeleteWorkflow(by crm.Actor, acc crm.AccountID, id string) error {
 func (tx *Tx) WorkflowGone(acc crm.AccountID, id string) (bool, error) {
 	w, err := tx.workflows.get(tx.ctx, row.NameKey{Account: acc, Name: id})
 	return w == nil || w.Active == "", err
-}
-
-func union(a, b []string) []string {
-	out := append([]string{}, a...)
-	for _, s := range b {
-		if !slices.Contains(out, s) {
-			out = append(out, s)
-		}
-	}
-	return out
 }

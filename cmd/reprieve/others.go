@@ -265,7 +265,7 @@ func (c *cli) retention() *cobra.Command {
 			if err := c.call(cmd.Context(), "retention.replay", server.None{}, &v, f); err != nil {
 				return err
 			}
-			return c.print(v, nil, table{{"lines", "erased_again"}, {strconv.Itoa(v.Lines), strconv.Itoa(v.Erased)}})
+			return c.print(v, nil, table{{"lines", "erased_again", "refused"}, {strconv.Itoa(v.Lines), strconv.Itoa(v.Erased), count(v.Refused)}})
 		}}
 	return group("retention", "The retention sweep and the erasure ledger", status, sweep, confirm, replay)
 }

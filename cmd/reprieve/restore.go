@@ -158,8 +158,8 @@ func (c *cli) restoreMany(ctx context.Context, q server.BulkRestore, f restoreFl
 		return err
 	}
 	if p := v.Plan; p != nil {
-		return c.print(v, nil, table{{"contacts", "conflicts", "on_conflict", "plan"},
-			{strconv.Itoa(p.Total), strconv.Itoa(len(p.Conflicts)), string(p.Policy), p.Hash}})
+		return c.print(v, nil, table{{"contacts", "past_window", "conflicts", "on_conflict", "plan"},
+			{strconv.Itoa(p.Total), count(p.PastWindow), strconv.Itoa(len(p.Conflicts)), string(p.Policy), p.Hash}})
 	}
 	return c.operation(server.OperationView{Operation: *v.Operation}, v)
 }

@@ -64,8 +64,9 @@ type mContact struct {
 	moved    int // the step at which its life last changed: delete, restore, purge, archiving; 0: never
 	restored int // the step of its last restore; 0: never
 	until    crm.Nanos
-	// leftUntil is when what restores left behind may be discarded; 0: they left nothing.
-	leftUntil crm.Nanos
+	made     crm.Nanos
+	// losses are the deadlines of what restores left behind, whether or not there is anything of it.
+	losses    []crm.Nanos
 	facts     map[string]mFact // email, phone, archived, tag/NAME, field/NAME, list/ID, dnd/NAME
 	records   []*mRecord
 	links     []*mLink
@@ -87,6 +88,7 @@ type mFact struct {
 // mTag is a tag of the account.
 type mTag struct {
 	leaving bool      // deleted, and still being taken off contacts
+	since   crm.Nanos // the last deletion
 	gone    crm.Nanos // when it was last deleted, or had been taken off everybody
 }
 
@@ -98,6 +100,7 @@ type mWorkflow struct {
 
 // mOptOut is what the owner of an address wanted no more of.
 type mOptOut struct {
+	at       crm.Nanos
 	lists    map[crm.ItemID]string
 	channels []string
 }

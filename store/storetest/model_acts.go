@@ -198,8 +198,8 @@ func (p *program) someDelete(c *mContact) crm.Delete {
 // last second, and now and then back.
 func (p *program) moveClock(c *mContact) error {
 	until := c.until
-	if c.leftUntil != 0 && p.choose(2) == 0 {
-		until = c.leftUntil
+	if at := c.leftUntil(); at != 0 && p.choose(2) == 0 {
+		until = at
 	}
 	to := oneOf(p, until-1, until, until+1, until-until%crm.Second, until-crm.Nanos(p.choose(1_000_000_000)),
 		p.now()+crm.Nanos(p.choose(2_000_000_000)), p.now()+30*crm.Second, p.now()+30*crm.Second)

@@ -44,7 +44,7 @@ func (p *program) sweep() error {
 		if c.held || p.restoring() > 0 {
 			continue
 		}
-		if c.state == "deleted" && p.now() >= c.until || c.leftUntil != 0 && p.now() >= c.leftUntil {
+		if c.state == "deleted" && p.now() >= c.until || c.leftUntil() != 0 && p.now() >= c.leftUntil() {
 			return p.violation(Agrees, "the sweep missed %s", c.key.Contact)
 		}
 	}
@@ -142,7 +142,7 @@ func (p *program) foreseeConflicts(b *mBulk, frozen []store.FrozenItem) error {
 		}
 	}
 	return p.view(func(tx *store.Tx) error {
-		got, err := tx.ForeseeConflicts(frozen, 100)
+		got, err := tx.ForeseeConflicts(frozen, map[[16]byte]bool{}, 100)
 		if err != nil || !slices.Equal(got, want) {
 			return p.violation(Foreseen, "the conflicts of a selection are %v, not %v (%v)", got, want, err)
 		}
@@ -173,7 +173,7 @@ func (p *program) untag() error {
 		return err
 	}
 	err = p.update(func(tx *store.Tx) error {
-		return tx.Untag(engine, tenant, store.TagID(tenant, name), page, done)
+		return tx.Untag(engine, tenant, store.TagID(tenant, name), p.tags[name].since, page, done)
 	})
 	p.note("the tag %s is taken off %v, done %v: %v", name, page, done, err)
 	if err != nil {
@@ -185,7 +185,7 @@ func (p *program) untag() error {
 		}
 	}
 	if done {
-		p.tags[name] = &mTag{gone: p.high}
+		p.tags[name] = &mTag{gone: p.high, since: p.tags[name].since}
 		for _, c := range p.contacts {
 			if c.state == "live" && c.has("tag/"+name) != "" {
 				return p.violation(Agrees, "%s still carries %s, which is gone", c.key.Contact, name)
@@ -206,7 +206,7 @@ func (p *program) deleteTag(name string) error {
 		return p.violation(Agrees, "deleting the tag %s gave %v, not %q", name, err, want)
 	}
 	if err == nil {
-		*p.tag(name) = mTag{leaving: true, gone: p.high}
+		*p.tag(name) = mTag{leaving: true, gone: p.high, since: p.high}
 	}
 	return nil
 }
@@ -239,12 +239,16 @@ func (p *program) receive(c *mContact) error {
 
 // received holds what became of a message against what had to.
 func (p *program) received(from crm.NamedIdentity, r crm.Record, got store.Received, who crm.ContactID, err error) error {
-	to, want, code := p.addressee(from), "", ""
+	to, want, code, again := p.addressee(from), "", "", false
 	switch {
 	case to == nil:
 		code = "not_found"
 	case to.state == "live":
 		r.Account, r.Contact, want = tenant, to.key.Contact, "delivered"
+		if there := to.record(r.Kind, r.ID); there != nil && !there.left {
+			again = true // the same message has no second effect
+			break
+		}
 		code = p.mayChange(to, crm.PutRecord{Record: r})
 	default:
 		want = map[crm.InboundRule]string{"drop": "dropped", "queue": "queued", "new_contact": "new_contact"}[p.policy.Inbound]
@@ -252,7 +256,7 @@ func (p *program) received(from crm.NamedIdentity, r crm.Record, got store.Recei
 	if crm.CodeOf(err) != code || err != nil && code == "" || err == nil && (string(got) != want || to.key.Contact != who && want != "new_contact") {
 		return p.violation(Agrees, "a message was %s by %s (%v), not %s (%q)", got, who, err, want, code)
 	}
-	if err != nil {
+	if err != nil || again {
 		return nil
 	}
 	switch want {

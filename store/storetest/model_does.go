@@ -67,7 +67,7 @@ func (m *model) tell(c *mContact, kind crm.EventKind, why crm.Cause) {
 }
 
 func (m *model) create(from crm.Contact, why crm.Cause) {
-	c := &mContact{key: from.Key(), state: "live", facts: map[string]mFact{}}
+	c := &mContact{key: from.Key(), state: "live", made: m.now(), facts: map[string]mFact{}}
 	m.contacts = append(m.contacts, c)
 	put := func(fact, is string) {
 		if is != "" {
@@ -94,15 +94,25 @@ func (m *model) create(from crm.Contact, why crm.Cause) {
 // takeUp gives a contact that takes up an address the opt-outs that were kept of it: on a list that its
 // owner left it is as that left it, and do-not-disturb is on.
 func (m *model) takeUp(c *mContact, name string) {
-	kept := m.optOuts[name+":"+c.has(name)]
-	for list, status := range kept.lists {
-		if m.lives(crm.List, list) && c.has("list/"+list.String()) != status {
-			c.facts["list/"+list.String()] = mFact{is: status, step: m.step}
+	if c.has(name) == "" {
+		return
+	}
+	owners := []mOptOut{m.optOuts[name+":"+c.has(name)]}
+	for _, o := range m.contacts {
+		if o.state == "deleted" && o.has(name) == c.has(name) {
+			owners = append(owners, m.optedOut(o))
 		}
 	}
-	for _, ch := range kept.channels {
-		if c.has("dnd/"+ch) == "" {
-			c.facts["dnd/"+ch] = mFact{is: "on", step: m.step}
+	for _, kept := range owners {
+		for list, status := range kept.lists {
+			if fact := "list/" + list.String(); m.lives(crm.List, list) && !optedOutOf(c.has(fact)) {
+				c.facts[fact] = mFact{is: status, step: m.step}
+			}
+		}
+		for _, ch := range kept.channels {
+			if c.has("dnd/"+ch) == "" {
+				c.facts["dnd/"+ch] = mFact{is: "on", step: m.step}
+			}
 		}
 	}
 }
@@ -242,6 +252,7 @@ func (s *mStanding) goesOn(now crm.Nanos, late bool, overdue crm.Overdue) crm.Na
 func (m *model) resumeRun(c *mContact, r *mRun, overdue crm.Overdue) {
 	m.high = m.now()
 	m.step++
+	m.tell(c, "run.resumed", crm.Cause{Kind: crm.ByPerson})
 	now, late := m.high, r.due <= m.high
 	r.life = c.moved
 	if r.waiting && late && overdue == "skip" {

@@ -36,12 +36,7 @@ func (m *model) delete(c *mContact, why crm.Cause) {
 	}
 	for _, it := range d.items {
 		if it.kind == crm.Opportunity {
-			o := m.object(it.kind, it.link.id)
-			o.lost = it.said == "lost"
-			o.deleted = o.lost
-			if it.secondary {
-				o.primary = nil
-			}
+			m.settle(it)
 		}
 	}
 	if why.Kind == "workflow" {
@@ -53,6 +48,29 @@ func (m *model) delete(c *mContact, why crm.Cause) {
 	m.moves(c, 1)
 	m.tell(c, "contact.deleted", why)
 }
+
+// settle closes an opportunity that goes with its last live contact, or takes its primary from it.
+func (m *model) settle(it mItem) {
+	o := m.object(it.kind, it.link.id)
+	o.lost = it.said == "lost"
+	o.deleted = o.lost
+	if it.secondary {
+		o.primary = nil
+	}
+}
+
+// optedOut gives what a contact wants no more of.
+func (m *model) optedOut(c *mContact) mOptOut {
+	out := mOptOut{lists: map[crm.ItemID]string{}, channels: c.on("dnd/")}
+	for _, o := range m.objects {
+		if s := c.has("list/" + o.id.String()); o.kind == crm.List && optedOutOf(s) {
+			out.lists[o.id] = s
+		}
+	}
+	return out
+}
+
+func optedOutOf(status string) bool { return status == "unsubscribed" || status == "bounced" }
 
 // cutOff is what a delete does to lists, tags and companies.
 func (m *model) cutOff(kind crm.ItemKind) string {
@@ -112,7 +130,10 @@ func (m *model) restore(c *mContact, why crm.Cause) {
 	kept := false
 	for _, it := range d.items {
 		if it.record == nil {
-			said := m.back(d, it)
+			said := m.back(c, d, it)
+			if said == "skipped workflow_gone" {
+				it.run.done = "cancelled" // for good
+			}
 			add(it.kind, it.id, said, nil)
 			if skipped := said != "restored"; skipped && it.kind == crm.List {
 				drop("list/" + it.id)
@@ -153,7 +174,7 @@ func (m *model) tagGone(tag string, d *mManifest) bool {
 }
 
 // back gives what becomes of an item of a manifest, and why.
-func (m *model) back(d *mManifest, it mItem) string {
+func (m *model) back(c *mContact, d *mManifest, it mItem) string {
 	rules := m.policy.Restore
 	var gone string
 	switch it.kind {
@@ -182,6 +203,8 @@ func (m *model) back(d *mManifest, it mItem) string {
 		return standing(rules.Enrollments, it.link.due != 0 && it.link.due <= m.now())
 	case it.kind == crm.WorkflowRun && rules.Enrollments != "none":
 		return standing(rules.Enrollments, it.run.waiting && it.run.due <= m.now())
+	case it.kind == crm.List && optedOutOf(c.has("list/"+it.id)):
+		return "restored" // whom a list must not mail is never forgotten
 	case it.kind == crm.Campaign, it.kind == crm.WorkflowRun, it.said != "kept" && !rules.Associated[it.kind]:
 		return "skipped policy"
 	case it.secondary:
@@ -217,17 +240,23 @@ func (m *model) leaveBehind(c *mContact, kept bool) {
 		left = left || leave(kind)
 	}
 	for _, rec := range c.records {
-		rec.left = rec.left || leave(ruled(rec.kind))
+		if !rec.left && leave(ruled(rec.kind)) {
+			rec.left, rec.leftUntil = true, c.until
+		}
 	}
 	enrollment := func(s *mStanding) {
-		s.left = s.left || rules.Enrollments == "none"
-		s.over = s.over || rules.Enrollments == "history"
+		if s.left || s.over {
+			return // what is history stays history
+		}
+		s.left, s.over, s.until = rules.Enrollments == "none", rules.Enrollments == "history", c.until
 	}
 	for _, l := range c.links {
 		if l.kind == crm.Campaign {
 			enrollment(&l.mStanding)
 		} else {
-			l.left = l.left || leave(l.kind)
+			if !l.left && leave(l.kind) {
+				l.left, l.until = true, c.until
+			}
 		}
 	}
 	for _, r := range c.runs {
@@ -236,24 +265,39 @@ func (m *model) leaveBehind(c *mContact, kept bool) {
 		}
 	}
 	if left || rules.Enrollments == "none" {
-		c.leftUntil = max(c.leftUntil, c.until)
+		c.losses = append(c.losses, c.until)
 	}
 }
 
 // purge removes the contact for good, with all that was only its own. What it wanted no more of is kept
 // under its addresses, in place of what an earlier owner wanted.
 func (m *model) purge(c *mContact, why crm.Cause) {
-	out := mOptOut{lists: map[crm.ItemID]string{}, channels: c.on("dnd/")}
-	for _, o := range m.objects {
-		if s := c.has("list/" + o.id.String()); o.kind == crm.List && (s == "unsubscribed" || s == "bounced") {
-			out.lists[o.id] = s
-		}
-	}
 	for _, name := range []string{"email", "phone"} {
 		address := name + ":" + c.has(name)
+		out := m.optedOut(c)
+		out.at = m.now()
+		if was, ok := m.optOuts[address]; ok && c.made < was.at { // it never took over what was kept
+			for list, status := range was.lists {
+				if out.lists[list] == "" {
+					out.lists[list] = status
+				}
+			}
+			for _, ch := range was.channels {
+				if !slices.Contains(out.channels, ch) {
+					out.channels = append(out.channels, ch)
+				}
+			}
+		}
 		delete(m.optOuts, address)
 		if c.has(name) != "" && m.policy.Suppression.KeepUnsubscribed && len(out.lists)+len(out.channels) > 0 {
 			m.optOuts[address] = out
+		}
+	}
+	if c.state == "live" { // as a delete would
+		for _, l := range c.links {
+			if it, ok := m.cutLink(c, l); ok && it.kind == crm.Opportunity {
+				m.settle(it)
+			}
 		}
 	}
 	for _, l := range c.links {
@@ -264,21 +308,22 @@ func (m *model) purge(c *mContact, why crm.Cause) {
 	for _, r := range c.runs {
 		r.removed = true
 	}
-	c.state, c.held, c.leftUntil, c.queued = "purged", false, 0, nil
+	c.state, c.held, c.losses, c.queued = "purged", false, nil, nil
 	m.moves(c, 1)
 	m.tell(c, "contact.purged", why)
 }
 
 // discard removes what restores left behind. History stays.
 func (m *model) discard(c *mContact, why crm.Cause) {
-	if c.leftUntil == 0 {
+	if len(c.losses) == 0 {
 		return
 	}
+	now := m.now()
 	for _, r := range c.records {
-		r.removed = r.removed || r.left
+		r.removed = r.removed || r.left && now >= r.leftUntil
 	}
 	for _, l := range slices.Clone(c.links) {
-		if l.left {
+		if l.left && now >= l.until {
 			c.unlink(l)
 			if l.kind == crm.Opportunity {
 				m.leave(m.object(l.kind, l.id), c)
@@ -286,8 +331,8 @@ func (m *model) discard(c *mContact, why crm.Cause) {
 		}
 	}
 	for _, r := range c.runs {
-		r.removed = r.removed || r.left
+		r.removed = r.removed || r.left && now >= r.until
 	}
-	c.leftUntil = 0
+	c.losses = slices.DeleteFunc(c.losses, func(at crm.Nanos) bool { return now >= at })
 	m.tell(c, "contact.discarded", why)
 }

@@ -179,11 +179,11 @@ func (m *model) mayPurge(c *mContact, why crm.Cause, erasure bool) (codes []stri
 
 func (m *model) mayDiscard(c *mContact, why crm.Cause) []string {
 	switch {
-	case c.leftUntil == 0:
+	case c.leftUntil() == 0:
 		return nil
 	case c.held:
 		return []string{"held"}
-	case m.now() < c.leftUntil:
+	case m.now() < c.leftUntil():
 		return []string{"window_open"}
 	case m.restoring() > 0:
 		return []string{"running"}

@@ -234,7 +234,7 @@ func (p *program) came(tx *store.Tx, mut crm.Mutation) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	state := fmt.Sprintf("%s in epoch %d until %s, left until %s: ", life.State, life.Epoch, life.RestorableUntil, life.LostUntil)
+	state := fmt.Sprintf("%s in epoch %d until %s, left until %s: ", life.State, life.Epoch, life.RestorableUntil, life.NextDiscard())
 	switch mut.(type) {
 	case crm.Delete:
 		m, err := tx.Manifest(mut.Target(), life.Epoch)
@@ -273,7 +273,7 @@ func (p *program) judge(mut crm.Mutation, why crm.Cause, wants []string, err err
 		return nil
 	case early && err == nil:
 		c := p.of(mut.Target())
-		return p.violation(NeverEarly, "%s at %s, deleted until %s, left until %s, held %v", show(mut), p.now(), c.until, c.leftUntil, c.held)
+		return p.violation(NeverEarly, "%s at %s, deleted until %s, left until %s, held %v", show(mut), p.now(), c.until, c.leftUntil(), c.held)
 	}
 	return p.violation(Agrees, "%s gave %q, not %v (%v)", show(mut), got, wants, err)
 }

@@ -271,16 +271,14 @@ func (p *program) compareReceipt(tx *store.Tx, c *mContact, want *mReceipt) erro
 	return nil
 }
 
-// itemsOf shows the model's items, without those records that are removed for good by now.
+// itemsOf shows the model's items, also of records that are removed for good by now.
 func itemsOf(items []mItem) (shown []string) {
 	for _, it := range items {
-		if it.record == nil || !it.record.removed {
-			said := it.said
-			if it.secondary {
-				said += " secondary"
-			}
-			shown = append(shown, fmt.Sprintf("%s %s %s", it.kind, it.id, said))
+		said := it.said
+		if it.secondary {
+			said += " secondary"
 		}
+		shown = append(shown, fmt.Sprintf("%s %s %s", it.kind, it.id, said))
 	}
 	slices.Sort(shown)
 	return shown

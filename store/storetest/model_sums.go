@@ -201,8 +201,8 @@ func (p *program) compareDeadlines(tx *store.Tx) error {
 		if c.state == "deleted" {
 			want[c.key.Contact.String()+" "+c.until.String()] = c.until
 		}
-		if c.leftUntil != 0 {
-			want[c.key.Contact.String()+" "+c.leftUntil.String()] = c.leftUntil
+		for _, at := range c.losses {
+			want[c.key.Contact.String()+" "+at.String()] = at
 		}
 	}
 	all, err := tx.Expired(1<<62, nil, 10_000)
@@ -210,7 +210,7 @@ func (p *program) compareDeadlines(tx *store.Tx) error {
 	for _, d := range all {
 		name := d.Contact.String() + " " + d.Until.String()
 		got[name] = d.Until
-		if c := p.of(crm.Key{Account: d.Account, Contact: d.Contact}); want[name] == 0 && d.Until < max(c.until, c.leftUntil) {
+		if c := p.of(crm.Key{Account: d.Account, Contact: d.Contact}); want[name] == 0 && d.Until < max(c.until, c.leftUntil()) {
 			return p.violation(NeverEarly, "%s has a deadline at %s", c.key.Contact, d.Until)
 		}
 	}
@@ -223,12 +223,12 @@ func (p *program) compareDeadlines(tx *store.Tx) error {
 		if c.state != "deleted" {
 			until = 0
 		}
-		if err != nil || life.RestorableUntil != until || life.LostUntil != c.leftUntil {
+		if err != nil || life.RestorableUntil != until || life.NextDiscard() != c.leftUntil() {
 			promise := Agrees
-			if life.RestorableUntil < until || life.LostUntil < c.leftUntil {
+			if life.RestorableUntil < until || life.NextDiscard() < c.leftUntil() {
 				promise = NeverEarly
 			}
-			return p.violation(promise, "%s can be restored until %s and discarded from %s, not %s and %s", c.key.Contact, life.RestorableUntil, life.LostUntil, until, c.leftUntil)
+			return p.violation(promise, "%s can be restored until %s and discarded from %s, not %s and %s", c.key.Contact, life.RestorableUntil, life.NextDiscard(), until, c.leftUntil())
 		}
 	}
 	return nil

@@ -14,7 +14,8 @@ type mRecord struct {
 	status      string
 	due         crm.Nanos
 	deleted     bool // on its own
-	left        bool // by a restore
+	left        bool // by a restore,
+	leftUntil   crm.Nanos
 	removed     bool // for good, or another has taken its id
 }
 
@@ -43,7 +44,8 @@ type mStanding struct {
 	life    int       // the step at which the life began that it goes on in
 	due     crm.Nanos // when it goes on
 	stopped crm.Nanos // when it was interrupted
-	left    bool      // a restore did not bring it back: nobody sees it
+	left    bool      // a restore did not bring it back: nobody sees it,
+	until   crm.Nanos // and it may be discarded then
 	over    bool      // a restore brought it back as history: seen, as over
 }
 
@@ -88,6 +90,14 @@ func ruled(k crm.ItemKind) crm.ItemKind {
 		return crm.Conversation
 	}
 	return k
+}
+
+// leftUntil is when the first of what restores left behind may be discarded; 0: they left nothing.
+func (c *mContact) leftUntil() crm.Nanos {
+	if len(c.losses) == 0 {
+		return 0
+	}
+	return slices.Min(c.losses)
 }
 
 // runnable says whether an enrollment goes on: in this life of its contact, which is not archived.
