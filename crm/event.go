@@ -39,6 +39,8 @@ const (
 	EnrollmentResumed EventKind = "campaign.resumed"
 	WorkflowApplied   EventKind = "workflow.applied"
 	WorkflowDeleted   EventKind = "workflow.deleted"
+	WorkflowPaused    EventKind = "workflow.paused"
+	WorkflowResumed   EventKind = "workflow.resumed"
 	PolicyChanged     EventKind = "policy.changed"
 	AccountHIPAA      EventKind = "account.hipaa"
 	OperationAccepted EventKind = "operation.accepted"
@@ -159,7 +161,7 @@ func (e Event) Refusal(l Life) Refusal {
 	switch {
 	case !kind:
 		return RefusedKind
-	case e.Why.Kind == ByRestore, e.Why.Kind == ByInbound, e.Why.Kind == ByRetention, e.Why.Kind == ByImport, e.Why.Kind == ByAccount:
+	case e.Why.Kind == ByRestore, e.Why.Kind == ByInbound, e.Why.Kind == ByRetention, e.Why.Kind == ByImport, e.Why.Kind == ByAccount, e.Why.Kind == ByLedger:
 		return RefusedCause
 	case e.Why.Depth >= MaxDepth:
 		return RefusedDepth

@@ -1,5 +1,7 @@
 package crm
 
+import "encoding/json"
+
 // State is where a contact is in its life: live → deleted → live, deleted → purged, and, as an
 // erasure, live → purged.
 type State uint8
@@ -265,6 +267,75 @@ type Receipt struct {
 
 // Key gives the receipt's key.
 func (r *Receipt) Key() EpochKey { return EpochKey{r.Account, r.Contact, r.Epoch} }
+
+// ItemText shows the id of an item of a kind: a run's as run_…, others as itm_….
+func ItemText(kind ItemKind, id ItemID) string {
+	switch {
+	case id.IsZero():
+		return ""
+	case kind == WorkflowRun || kind == FinishedRun:
+		return RunID(id).String()
+	}
+	return id.String()
+}
+
+// parseItem reads what ItemText wrote.
+func parseItem(kind ItemKind, text string) (ItemID, error) {
+	if text == "" {
+		return ItemID{}, nil
+	}
+	if kind == WorkflowRun || kind == FinishedRun {
+		id, err := ParseID[RunKind](text)
+		return ItemID(id), err
+	}
+	return ParseID[ItemIDKind](text)
+}
+
+// MarshalJSON shows the id as what it is of.
+func (i ManifestItem) MarshalJSON() ([]byte, error) {
+	type plain ManifestItem
+	return json.Marshal(struct {
+		plain
+		ID string `json:"id,omitempty"`
+	}{plain(i), ItemText(i.Kind, i.ID)})
+}
+
+// UnmarshalJSON reads what MarshalJSON wrote.
+func (i *ManifestItem) UnmarshalJSON(b []byte) (err error) {
+	type plain ManifestItem
+	v := struct {
+		*plain
+		ID string `json:"id"`
+	}{plain: (*plain)(i)}
+	if err := json.Unmarshal(b, &v); err != nil {
+		return err
+	}
+	i.ID, err = parseItem(i.Kind, v.ID)
+	return err
+}
+
+// MarshalJSON shows the id as what it is of.
+func (i ReceiptItem) MarshalJSON() ([]byte, error) {
+	type plain ReceiptItem
+	return json.Marshal(struct {
+		plain
+		ID string `json:"id,omitempty"`
+	}{plain(i), ItemText(i.Kind, i.ID)})
+}
+
+// UnmarshalJSON reads what MarshalJSON wrote.
+func (i *ReceiptItem) UnmarshalJSON(b []byte) (err error) {
+	type plain ReceiptItem
+	v := struct {
+		*plain
+		ID string `json:"id"`
+	}{plain: (*plain)(i)}
+	if err := json.Unmarshal(b, &v); err != nil {
+		return err
+	}
+	i.ID, err = parseItem(i.Kind, v.ID)
+	return err
+}
 
 // SuppressedKey names the first refusal of one trigger in one epoch of a contact.
 type SuppressedKey struct {

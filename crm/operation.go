@@ -69,6 +69,8 @@ type Erasure struct {
 	At      Nanos     `cbor:"4,keyasint" json:"at"`
 	// Deleted: the delete of a HIPAA account's contact, which is to be deleted again; else it was purged.
 	Deleted bool `cbor:"5,keyasint,omitempty" json:"deleted,omitempty"`
+	// HIPAA: the account became a HIPAA account; no contact is meant.
+	HIPAA bool `cbor:"6,keyasint,omitempty" json:"hipaa,omitempty"`
 }
 
 // Key gives the row's key.

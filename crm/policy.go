@@ -31,7 +31,8 @@ const (
 	ByRestore   CauseKind = "restore"
 	ByInbound   CauseKind = "late_inbound" // a message that came while the contact was deleted
 	ByRetention CauseKind = "retention"
-	ByAccount   CauseKind = "account" // something of the account went, and the contact loses it: a deleted tag
+	ByLedger    CauseKind = "erasure_ledger" // done again in a store that came from a backup
+	ByAccount   CauseKind = "account"        // something of the account went, and the contact loses it: a deleted tag
 )
 
 // MaxDepth caps how long a chain of workflows that set each other off can get, so that A → B → A ends.

@@ -61,6 +61,9 @@ const (
 	ReasonLeft     = "not_restored"     // the policy does not bring enrollments back
 	ReasonPastDue  = "past_due"         // it was resumed with what was overdue to be skipped
 	ReasonGone     = "workflow_gone"    // its workflow was deleted
+	ReasonByHand   = "cancelled"        // somebody cancelled it
+	ReasonTimeout  = "timeout"          // it took longer than its workflow lets it
+	ReasonCancel   = "cancel_on"        // an event ended it, and the workflow gives no word of its own
 )
 
 // StatusFor gives the status as seen beside the contact's life. An unfinished run whose epoch is not

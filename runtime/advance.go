@@ -50,6 +50,23 @@ const (
 // the same arguments. The same code serves every store and every test.
 func Advance(def *workflow.Workflow, run crm.Run, in Input, now crm.Nanos) Turn {
 	run.Reason = ""
+	until := crm.Nanos(0)
+	if def.Timeout > 0 {
+		until = run.StartedAt + def.Timeout
+	}
+	if until != 0 && now >= until && in.Outcome == nil { // what an action has come to is not thrown away
+		run.Status, run.Reason, run.Due, run.EndedAt = crm.RunCancelled, crm.ReasonTimeout, 0, now
+		return Turn{Run: run}
+	}
+	t := advance(def, run, in, now)
+	if until != 0 && !t.Run.Status.Finished() {
+		t.Run.Due = min(t.Run.Due, until)
+	}
+	return t
+}
+
+// advance is Advance for a run that has time.
+func advance(def *workflow.Workflow, run crm.Run, in Input, now crm.Nanos) Turn {
 	t := &turn{Turn: Turn{Run: run}, def: def, in: in, now: now}
 	at, ok := def.Node(run.Step)
 	if !ok {

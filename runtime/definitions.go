@@ -17,6 +17,7 @@ type definitions struct {
 	compiled map[revision]*workflow.Workflow
 	active   map[crm.AccountID]map[string]string // workflow id → revision
 	index    map[crm.AccountID]*triggers.Index[armed]
+	ends     map[crm.AccountID]*triggers.Index[ending]
 	crons    []armed
 }
 
@@ -31,6 +32,9 @@ type armed struct {
 	def     *workflow.Workflow
 	trigger *workflow.Trigger
 }
+
+// ending is an event on which an active revision ends its runs.
+type ending struct{ workflow, reason string }
 
 // name is how the trigger is called in receipts, schedules and logs.
 func (a armed) name() string { return a.def.ID + "/" + a.trigger.ID }
@@ -68,16 +72,23 @@ func (e *Engine) refresh(ctx context.Context) error {
 	if err != nil || e.defs.same(active) {
 		return err
 	}
-	index := map[crm.AccountID]*triggers.Index[armed]{}
+	index, ends := map[crm.AccountID]*triggers.Index[armed]{}, map[crm.AccountID]*triggers.Index[ending]{}
 	var crons []armed
 	for acc := range active {
-		index[acc] = triggers.NewIndex[armed]()
+		index[acc], ends[acc] = triggers.NewIndex[armed](), triggers.NewIndex[ending]()
 	}
 	for _, r := range missing {
 		def, err := e.definition(ctx, r.account, r.id, r.rev)
 		if err != nil {
 			e.log.Error().Str("workflow", r.id).Str("code", crm.CodeOf(err)).Err(err).Msg("a workflow cannot be loaded and starts nothing")
 			continue
+		}
+		for _, c := range def.CancelOn {
+			reason := c.Reason
+			if reason == "" {
+				reason = crm.ReasonCancel
+			}
+			ends[r.account].Add(c.Event, ending{def.ID, reason})
 		}
 		for i := range def.Triggers {
 			a := armed{r.account, def, &def.Triggers[i]}
@@ -90,7 +101,7 @@ func (e *Engine) refresh(ctx context.Context) error {
 	}
 	e.defs.mu.Lock()
 	defer e.defs.mu.Unlock()
-	e.defs.active, e.defs.index, e.defs.crons = active, index, crons
+	e.defs.active, e.defs.index, e.defs.ends, e.defs.crons = active, index, ends, crons
 	return nil
 }
 

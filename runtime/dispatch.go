@@ -19,9 +19,22 @@ const cursorDispatch = "dispatch"
 
 // decided is what a stretch of the log, or of a frozen selection, comes to.
 type decided struct {
-	starts     []store.Start
+	acts       []act // in the order of the events
 	suppressed []crm.Suppressed
 	back       []crm.Key // restored: what came for them meanwhile is delivered
+}
+
+// act is a run to be started, or runs to be ended.
+type act struct {
+	start  store.Start
+	cancel *cancelling
+}
+
+// cancelling ends the unfinished runs of a workflow for a contact.
+type cancelling struct {
+	contact  crm.Key
+	workflow string
+	reason   string
 }
 
 // dispatch reads the log behind its cursor, offers each event to the triggers that can match it, and
@@ -79,8 +92,14 @@ func (e *Engine) dispatch(ctx context.Context) (worked bool, err error) {
 
 // start carries out what was decided.
 func (e *Engine) start(tx *store.Tx, d decided) error {
-	for _, s := range d.starts {
-		if _, _, err := tx.StartRun(s); err != nil {
+	for _, a := range d.acts {
+		var err error
+		if c := a.cancel; c != nil {
+			err = tx.CancelRuns(c.contact, c.workflow, c.reason)
+		} else {
+			_, _, err = tx.StartRun(a.start)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -162,13 +181,13 @@ func (o *offer) restored(ev *crm.Event) error {
 // one offers an event to the triggers that can match it.
 func (o *offer) one(ev *crm.Event) error {
 	o.e.defs.mu.Lock()
-	index := o.e.defs.index[ev.Account]
+	index, ends := o.e.defs.index[ev.Account], o.e.defs.ends[ev.Account]
 	o.e.defs.mu.Unlock()
 	if index == nil {
 		return nil
 	}
-	candidates := index.Candidates(ev)
-	if len(candidates) == 0 {
+	candidates, cancels := index.Candidates(ev), ends.Candidates(ev)
+	if len(candidates)+len(cancels) == 0 {
 		return nil
 	}
 	life, err := o.tx.Life(crm.Key{Account: ev.Account, Contact: ev.Contact})
@@ -180,6 +199,9 @@ func (o *offer) one(ev *crm.Event) error {
 		return err
 	}
 	te, ok := ev.Trigger(life)
+	if ok {
+		o.cancel(te, cancels, names)
+	}
 	for _, cand := range candidates {
 		if !ok {
 			o.refused(ev, life, cand.Payload, names)
@@ -238,6 +260,9 @@ func (o *offer) entitled(by crm.Entitled, a armed, ev *crm.Event, names func(crm
 	if len(a.def.Nodes) > 0 {
 		s.Step = a.def.Nodes[0].ID
 	}
+	if s.Again = a.def.Reenter.After; a.def.Reenter.Never {
+		s.Again = -1
+	}
 	if f := a.def.Filter; f != nil {
 		yes, err := f.Bool(env)
 		if err != nil {
@@ -255,8 +280,24 @@ func (o *offer) entitled(by crm.Entitled, a armed, ev *crm.Event, names func(crm
 		return nil
 	}
 	s.KeyHash = key
-	o.d.starts = append(o.d.starts, s)
+	o.d.acts = append(o.d.acts, act{start: s})
 	return nil
+}
+
+// cancel offers an event to the cancel_on of workflows. It comes before the starts: an event that does both
+// ends the run of before and begins a new one.
+func (o *offer) cancel(te crm.TriggerEvent, cancels []triggers.Entry[ending], names func(crm.ItemID) string) {
+	k, _, _, _ := te.Entitlement()
+	for _, c := range cancels {
+		decision, err := c.Trigger.Match(te, o.tx.Now(), names)
+		if err != nil {
+			o.e.log.Warn().Str("workflow", c.Payload.workflow).Err(err).Msg("a condition of cancel_on could not be decided; it ends nothing")
+			continue
+		}
+		if decision.Matched {
+			o.d.acts = append(o.d.acts, act{cancel: &cancelling{k, c.Payload.workflow, c.Payload.reason}})
+		}
+	}
 }
 
 // runKey hashes the value of run.key, the contact's id if there is none.

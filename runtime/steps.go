@@ -119,7 +119,9 @@ func (e *Engine) claim(ctx context.Context, from crm.TimerKey, full map[position
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		for _, r := range runs {
-			if !e.inflight[r.ID] && !full[at(r)] {
+			if paused, err := tx.WorkflowPaused(r.Account, r.Workflow); err != nil && crm.CodeOf(err) != crm.CodeCorrupt {
+				return err
+			} else if !paused && !e.inflight[r.ID] && !full[at(r)] {
 				due = append(due, r)
 			}
 		}

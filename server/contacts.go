@@ -46,9 +46,11 @@ type ContactList struct {
 	Tag     string `json:"tag,omitempty"`
 	List    string `json:"list,omitempty"`
 	// Which deleted ones: who, when, by whom, through what (S3.7).
-	Filter *DeletedFilter `json:"filter,omitempty"`
-	Limit  int            `json:"limit,omitempty"` // default 100, at most MaxPage
-	After  string         `json:"after,omitempty"` // Next of the page before
+	Filter   *DeletedFilter `json:"filter,omitempty"`
+	Held     bool           `json:"held,omitempty"`     // only those under a legal hold
+	Archived bool           `json:"archived,omitempty"` // only archived ones
+	Limit    int            `json:"limit,omitempty"`    // default 100, at most MaxPage
+	After    string         `json:"after,omitempty"`    // Next of the page before
 }
 
 // ContactPage is a page of contacts. It may be short, or empty, and still have a Next: a call looks
@@ -84,6 +86,9 @@ func contactList(c *call, q ContactList) (ContactPage, error) {
 		for range maxScans {
 			full := false
 			next, err := tx.Scan(query, func(con *crm.Contact, l *crm.Life) bool {
+				if q.Held && !l.Held {
+					return true
+				}
 				page.Contacts = append(page.Contacts, contactView(con, *l, names))
 				full = len(page.Contacts) == limit
 				return !full
@@ -105,7 +110,7 @@ func (q ContactList) deleted(tx *store.Tx, query crm.Query, names func(crm.ItemI
 	for range maxScans {
 		full := false
 		next, err := tx.ScanDeleted(query.Account, q.Filter.ask(), query.After, func(con *crm.Contact, l crm.Life, m *crm.Manifest) bool {
-			if !query.Where.Match(con) || !query.List.IsZero() && con.Membership(query.List) == nil {
+			if q.Held && !l.Held || !query.Where.Match(con) || !query.List.IsZero() && con.Membership(query.List) == nil {
 				return true
 			}
 			v := contactView(con, l, names)
@@ -133,10 +138,18 @@ func (q ContactList) query(tx *store.Tx) (crm.Query, func(crm.ItemID) string, er
 	if q.Deleted {
 		query.State = crm.OnlyDeleted
 	} else if q.Filter != nil {
-		return query, nil, crm.Errorf("list contacts", crm.CodeInvalid, "when, by whom and through what are asked of deleted contacts").WithHint("--deleted")
+		return query, nil, crm.Errorf("list contacts", crm.CodeInvalid, "when, by whom, through what, and a part of a name or an address are asked of deleted contacts").
+			WithHint("add --deleted; a live contact is found by its whole e-mail: reprieve contact get")
 	}
+	var where []crm.Filter
 	if q.Tag != "" {
-		query.Where = crm.Filter{Op: crm.FilterTag, Name: q.Tag}
+		where = append(where, crm.Filter{Op: crm.FilterTag, Name: q.Tag})
+	}
+	if q.Archived {
+		where = append(where, crm.Filter{Op: crm.FilterArchived})
+	}
+	if len(where) > 0 {
+		query.Where = crm.Filter{Op: crm.FilterAnd, Of: where}
 	}
 	if q.List != "" {
 		l, err := objectNamed(tx, acc.ID, crm.List, q.List)

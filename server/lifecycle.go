@@ -22,6 +22,8 @@ type Deletion struct {
 	Contact  crm.ContactID  `json:"contact"`
 	Manifest *crm.Manifest  `json:"manifest"`
 	Took     map[string]int `json:"took"` // kind → number
+	// Restorable says whether it can be undone until the manifest's restorable_until; else it is purged from then on.
+	Restorable bool `json:"restorable"`
 }
 
 func deletion(m *crm.Manifest) Deletion {
@@ -39,6 +41,7 @@ func contactDelete(c *call, q ContactDelete) (Deletion, error) {
 	const op = "delete a contact"
 	var v Deletion
 	var done crm.Event
+	var restorable bool
 	if err := checkReason(op, q.Reason); err != nil {
 		return v, err
 	}
@@ -47,6 +50,7 @@ func contactDelete(c *call, q ContactDelete) (Deletion, error) {
 		if err != nil {
 			return err
 		}
+		restorable = acc.RestoreEnabled()
 		if _, word := acc.AskDelete(1); q.Confirm != word && word != "" {
 			return crm.Errorf(op, crm.CodeConfirm, "it has to be confirmed by the word %s", word).
 				WithHint("--confirm %s; reprieve contact preview delete shows what it would do", word)
@@ -74,6 +78,7 @@ func contactDelete(c *call, q ContactDelete) (Deletion, error) {
 			m = &crm.Manifest{Contact: done.Contact, Epoch: done.Epoch, At: done.At, RestorableUntil: done.Data.Until, By: done.By, Why: done.Why}
 		}
 		v = deletion(m)
+		v.Restorable = restorable
 		return err
 	})
 	return v, err
@@ -113,9 +118,12 @@ type ContactPreview struct {
 type Preview struct {
 	Contact   crm.ContactID `json:"contact"`
 	Act       string        `json:"act"`
+	Name      string        `json:"name,omitempty"` // of the contact
 	Obstacles []Obstacle    `json:"obstacles"`
-	Text      string        `json:"text,omitempty"` // what a person is asked, made from the policy
-	Word      string        `json:"word,omitempty"` // that confirms it
+	// Restorable says of a delete whether it could be undone.
+	Restorable bool   `json:"restorable,omitempty"`
+	Text       string `json:"text,omitempty"` // what a person is asked, made from the policy
+	Word       string `json:"word,omitempty"` // that confirms it
 	// Of a delete.
 	Deletion *Deletion `json:"deletion,omitempty"`
 	// Of a restore.
@@ -149,7 +157,10 @@ func contactPreview(c *call, q ContactPreview) (Preview, error) {
 		if err = errors.Join(err, aerr); err != nil {
 			return err
 		}
-		v.Contact = k.Contact
+		v.Contact, v.Restorable = k.Contact, acc.RestoreEnabled()
+		if con, _, err := tx.Peek(k); err == nil && con != nil {
+			v.Name = fullName(con)
+		}
 		switch q.Act {
 		case ActDelete:
 			v.Text, v.Word = acc.AskDelete(1)
@@ -168,6 +179,20 @@ func contactPreview(c *call, q ContactPreview) (Preview, error) {
 	deed := map[string]crm.Mutation{ActDelete: crm.Delete{Contact: k}, ActRestore: crm.Restore{Contact: k}, ActPurge: crm.Purge{Contact: k, Erasure: true}}[q.Act]
 	look := func(tx *store.Tx, ev crm.Event) error { return v.look(tx, k, ev) }
 	obstacles, err := c.Store.Preview(c.ctx, c.by, c.why(), deed, look)
+	if err == nil && q.Act == ActPurge && !live { // what goes is what the delete took
+		err = c.Store.View(c.ctx, func(tx *store.Tx) error {
+			life, err := tx.Life(k)
+			if err != nil {
+				return err
+			}
+			m, err := tx.Manifest(k, life.Epoch)
+			if m != nil {
+				d := deletion(m)
+				v.Deletion = &d
+			}
+			return err
+		})
+	}
 	if err == nil && q.Act == ActPurge && live { // an erasure takes along what a delete would
 		_, err = c.Store.Preview(c.ctx, taker, c.why(), crm.Delete{Contact: k}, look)
 	}
@@ -192,10 +217,12 @@ func (v *Preview) look(tx *store.Tx, k crm.Key, ev crm.Event) error {
 		return err
 	case crm.ContactRestored:
 		r, err := tx.Receipt(k, ev.Epoch)
-		if err == nil {
-			view := receiptView(r, false)
-			v.Receipt = &view
+		if err != nil {
+			return err
 		}
+		view := receiptView(r, false)
+		view.Waiting, err = messagesWaiting(tx, k)
+		v.Receipt = &view
 		return err
 	}
 	return nil
@@ -260,7 +287,31 @@ func contactHold(c *call, q ContactHold) (ContactView, error) {
 			return ContactView{}, err
 		}
 	}
-	return c.one(q.ID, crm.LiveOrDead, func(k crm.Key) crm.Mutation { return crm.Hold{Contact: k, On: !q.Lift, Reason: q.Reason} })
+	var v ContactView
+	err := c.Store.Update(c.ctx, func(tx *store.Tx) error {
+		k, err := c.key(tx, q.ID, crm.LiveOrDead)
+		if err != nil {
+			return err
+		}
+		_, life, err := tx.Contact(k, crm.LiveOrDead)
+		if err != nil {
+			return err
+		}
+		evs, err := tx.Apply(c.by, c.why(), crm.Hold{Contact: k, On: !q.Lift, Reason: q.Reason})
+		if err != nil {
+			return err
+		}
+		if len(evs) == 0 && life.Held { // one hold for two matters would be lifted for both
+			return crm.Errorf(op, crm.CodeConflict, "it is held already").About(k.Contact).
+				WithHint("reprieve contact get %s --deleted says for what; lift that hold and put one on for both matters", k.Contact)
+		}
+		if len(evs) == 0 {
+			return crm.Errorf(op, crm.CodeInvalid, "it is not held").About(k.Contact).WithHint("there is nothing to lift")
+		}
+		v, err = show(tx, k, crm.LiveOrDead)
+		return err
+	})
+	return v, err
 }
 
 func contactArchive(c *call, q ContactID) (ContactView, error) {
@@ -422,4 +473,60 @@ func workflowDelete(c *call, q WorkflowID) (None, error) {
 		}
 		return tx.DeleteWorkflow(c.by, acc.ID, q.ID)
 	})
+}
+
+// contactManifest gives what the present deletion of a contact took along or cut off.
+func contactManifest(c *call, q ContactID) (Deletion, error) {
+	var v Deletion
+	err := c.Store.View(c.ctx, func(tx *store.Tx) error {
+		acc, err := theAccount(tx)
+		if err != nil {
+			return err
+		}
+		k, err := c.key(tx, q.ID, crm.OnlyDeleted)
+		if err != nil {
+			return err
+		}
+		_, life, err := tx.Contact(k, crm.OnlyDeleted)
+		if err != nil {
+			return liveAlready(err)
+		}
+		m, err := tx.Manifest(k, life.Epoch)
+		if m != nil {
+			v = deletion(m)
+			v.Restorable = acc.RestoreEnabled()
+		}
+		return err
+	})
+	return v, err
+}
+
+// runCancel ends an unfinished run, one that stands still too.
+func runCancel(c *call, q RunID) (RunView, error) {
+	const op = "cancel a run"
+	var v RunView
+	err := c.Store.Update(c.ctx, func(tx *store.Tx) error {
+		acc, err := theAccount(tx)
+		if err != nil {
+			return err
+		}
+		if err := c.allow(acc, op, crm.VerbResume); err != nil {
+			return err
+		}
+		r, err := tx.Run(q.ID)
+		if err != nil {
+			return err
+		}
+		if r == nil {
+			return crm.Errorf(op, crm.CodeNotFound, "there is no run %s", q.ID).WithHint("reprieve run list shows what there is")
+		}
+		if err := tx.CancelRun(r); err != nil {
+			return err
+		}
+		if r, err = tx.Run(q.ID); err == nil {
+			v, err = runView(tx, r)
+		}
+		return err
+	})
+	return v, err
 }

@@ -33,7 +33,7 @@ const (
 var gates = map[crm.Verb]string{
 	forAll: `account.show audit.verify bulk.get bulk.list campaign.due campaign.list company.list contact.get contact.history
 		contact.list contact.receipt contact.verify event.status list.list opportunity.list plugin.list policy.knobs policy.show
-		record.list retention.status run.get run.list tag.list workflow.check workflow.list`,
+		record.list contact.manifest retention.status run.get run.list tag.list workflow.check workflow.list`,
 	forAdmins: `account.create account.hipaa plugin.install policy.set retention.replay`,
 	crm.VerbWrite: `campaign.add campaign.clicked campaign.create campaign.delete campaign.opened campaign.remove campaign.rename
 		campaign.sent company.add company.create company.delete company.remove company.rename contact.archive contact.create
@@ -46,7 +46,7 @@ var gates = map[crm.Verb]string{
 	crm.VerbHold:    `contact.hold`,
 	crm.VerbExport:  `contact.export`,
 	crm.VerbApply:   `workflow.apply workflow.delete`,
-	crm.VerbResume:  `campaign.resume run.resume`,
+	crm.VerbResume:  `campaign.resume run.cancel run.resume`,
 }
 
 // asking is a row of the table: a verb with a good request, and the lists that all have to hold the role.
@@ -82,7 +82,12 @@ func askings() (rows []asking) {
 		about("contact.purge", "of a deleted one", func(_ *rig, _, bob string) any {
 			return ContactPurge{ID: bob, Confirm: "PURGE", Reason: "a request"}
 		}, crm.VerbPurge),
-		about("contact.hold", "lifted", func(_ *rig, ada, _ string) any { return ContactHold{ID: ada, Lift: true} }, crm.VerbHold),
+		about("contact.hold", "lifted", func(r *rig, ada, _ string) any {
+			for _, role := range []crm.Role{crm.Admin, crm.Operator, crm.Agent} { // whoever may under this policy
+				_ = r.try(role, "contact.hold", ContactHold{ID: ada, Reason: "a matter"}, nil, nil)
+			}
+			return ContactHold{ID: ada, Lift: true}
+		}, crm.VerbHold),
 		about("contact.hold", "of a deleted one", func(_ *rig, _, bob string) any { return ContactHold{ID: bob, Reason: "a matter"} }, crm.VerbHold),
 		about("contact.delete", "with its export", func(r *rig, ada, _ string) any {
 			export := ask[ContactExport](r, "contact.export", ContactID{ID: ada})

@@ -3,6 +3,7 @@ package server
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/reprieve-run/reprieve/crm"
 	"github.com/reprieve-run/reprieve/store"
@@ -199,7 +200,11 @@ func contactHistory(c *call, q ContactHistory) (HistoryPage, error) {
 		}
 		for i := range entries {
 			ev := &entries[i].Event
-			page.Entries = append(page.Entries, HistoryView{Entry: entries[i].Seq, At: ev.At, Event: ev.Kind, What: what(ev), By: ev.By.ID, Role: ev.By.Role,
+			said, err := reasonOf(tx, k, ev)
+			if err != nil {
+				return err
+			}
+			page.Entries = append(page.Entries, HistoryView{Entry: entries[i].Seq, At: ev.At, Event: ev.Kind, What: strings.Trim(what(ev)+"; "+said, "; "), By: ev.By.ID, Role: ev.By.Role,
 				Cause: ev.Why.Kind, Workflow: ev.Why.Workflow, Run: ev.Why.Run, Operation: ev.Why.Operation, Epoch: ev.Epoch, Purged: entries[i].Unreadable})
 		}
 		if len(entries) == limit {
@@ -208,6 +213,26 @@ func contactHistory(c *call, q ContactHistory) (HistoryPage, error) {
 		return nil
 	})
 	return page, err
+}
+
+// reasonOf gives what somebody gave as the reason of a delete or a restore: it is kept with the contact, not
+// in the log.
+func reasonOf(tx *store.Tx, k crm.Key, ev *crm.Event) (string, error) {
+	switch ev.Kind {
+	case crm.ContactDeleted:
+		m, err := tx.Deletion(k, ev.Epoch)
+		if m == nil {
+			return "", err
+		}
+		return m.Reason, err
+	case crm.ContactRestored:
+		r, err := tx.Restoration(k, ev.Epoch)
+		if r == nil {
+			return "", err
+		}
+		return r.Reason, err
+	}
+	return "", nil
 }
 
 // what says in a word or two what an event changed.
@@ -224,7 +249,7 @@ func what(ev *crm.Event) string {
 		return map[bool]string{true: "archived", false: "unarchived"}[d.On]
 	case crm.ContactDeleted:
 		return "restorable until " + d.Until.String()
-	case crm.ContactPurged:
+	case crm.ContactPurged, crm.ContactHeld, crm.ContactReleased:
 		return d.Reason
 	case crm.RecordCreated, crm.RecordChanged, crm.RecordDeleted:
 		return d.Kind.String() + " " + d.Item.String()

@@ -23,10 +23,18 @@ type ContactRestore struct {
 type ReceiptView struct {
 	crm.Receipt
 	LookedAt bool `json:"looked_at"`
+	// Waiting are messages that came while it was deleted and are about to be delivered.
+	Waiting int `json:"messages_waiting,omitempty"`
+}
+
+// messagesWaiting counts the messages that wait for a contact.
+func messagesWaiting(tx *store.Tx, k crm.Key) (int, error) {
+	queued, err := tx.Queued(k)
+	return len(queued), err
 }
 
 func receiptView(r *crm.Receipt, looked bool) ReceiptView {
-	v := ReceiptView{*r, looked}
+	v := ReceiptView{Receipt: *r, LookedAt: looked}
 	if v.Suppressed == nil {
 		v.Suppressed = []crm.Suppressed{}
 	}
@@ -71,7 +79,10 @@ func contactRestore(c *call, q ContactRestore) (ReceiptView, error) {
 		if r == nil { // purged meanwhile
 			r = &crm.Receipt{Contact: done.Contact, Epoch: done.Epoch, At: done.At, By: done.By, Why: done.Why}
 		}
-		v = receiptView(r, false)
+		if err == nil {
+			v = receiptView(r, false)
+			v.Waiting, err = messagesWaiting(tx, crm.Key{Account: done.Account, Contact: done.Contact})
+		}
 		return err
 	})
 	return v, err

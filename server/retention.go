@@ -110,26 +110,40 @@ func retentionGo(c *call, _ None) (RetentionStatus, error) {
 	return retentionStatus(c, None{})
 }
 
-// Replayed is what the erasure ledger came to in a store that is older than it.
-type Replayed struct {
-	Lines  int `json:"lines"`
-	Erased int `json:"erased"` // contacts that were there again, and are purged or deleted now
-	// Refused lines could not be done again; the log of who did it names their contacts.
-	Refused int `json:"refused,omitempty"`
+// RetentionReplay does again what the erasure ledger says. Without the word PURGE it only counts what it
+// would do.
+type RetentionReplay struct {
+	Confirm string `json:"confirm,omitempty"`
 }
 
-// retentionReplay does again what the erasure ledger says: for a store that was restored from a backup,
-// before it serves.
-func retentionReplay(c *call, _ None) (Replayed, error) {
+// Replayed is what the erasure ledger came to, or with Shown would come to.
+type Replayed struct {
+	Lines   int             `json:"lines"`
+	Purged  int             `json:"purged_again"`
+	Deleted int             `json:"deleted_again"`
+	HIPAA   bool            `json:"hipaa,omitempty"` // the account became a HIPAA account again
+	Refused []crm.ContactID `json:"refused"`         // a hold that is younger than the line, say
+	Shown   bool            `json:"shown_only"`
+}
+
+// errShown undoes what was only to be counted.
+var errShown = errors.New("server: only shown")
+
+// retentionReplay is for a store that was restored from a backup, before it serves.
+func retentionReplay(c *call, q RetentionReplay) (Replayed, error) {
 	const op = "replay the erasure ledger"
-	var v Replayed
+	v := Replayed{Refused: []crm.ContactID{}, Shown: q.Confirm != "PURGE"}
 	if err := c.admin(op); err != nil {
 		return v, err
 	}
-	if c.in == nil {
+	switch {
+	case c.in == nil:
 		return v, crm.Errorf(op, crm.CodeInvalid, "there is no ledger to read").WithHint("it is the request's stream: reprieve retention replay FILE")
+	case q.Confirm != "PURGE" && q.Confirm != "":
+		return v, crm.Errorf(op, crm.CodeConfirm, "the word is PURGE").WithHint("--confirm PURGE")
 	}
 	dec := json.NewDecoder(c.in)
+	dec.DisallowUnknownFields()
 	for {
 		var chunk []crm.Erasure
 		for len(chunk) < 200 {
@@ -138,35 +152,54 @@ func retentionReplay(c *call, _ None) (Replayed, error) {
 			if errors.Is(err, io.EOF) {
 				break
 			}
-			if err != nil {
-				return v, crm.Errorf(op, crm.CodeInvalid, "line %d: %w", v.Lines+len(chunk)+1, err).WithHint("it is the file erasures.jsonl that serve writes; what stands before that line was done")
+			if err != nil || e.Account.IsZero() || e.Contact.IsZero() != e.HIPAA {
+				return v, crm.Errorf(op, crm.CodeInvalid, "line %d is none of an erasure ledger", v.Lines+len(chunk)+1).
+					WithHint("it is the file erasures.jsonl of the data directory that the backup is of; the lines before that one were done")
 			}
 			chunk = append(chunk, e)
 		}
 		if len(chunk) == 0 {
 			return v, nil
 		}
-		erased, refused := 0, 0
-		if err := c.Store.Update(c.ctx, func(tx *store.Tx) error {
-			erased, refused = 0, 0
-			for _, e := range chunk {
-				did, err := tx.Replay(c.by, e)
-				switch {
-				case crm.IsRefusal(err): // the others must not wait for it
-					refused++
-					c.Log.Warn().Str("contact", e.Contact.String()).Str("code", crm.CodeOf(err)).Msg("a line of the erasure ledger was refused")
-				case err != nil:
-					return err
-				case did:
-					erased++
-				}
-			}
-			return nil
-		}); err != nil {
+		if err := c.replayChunk(&v, chunk); err != nil {
 			return v, err
 		}
-		v.Lines, v.Erased, v.Refused = v.Lines+len(chunk), v.Erased+erased, v.Refused+refused
 	}
+}
+
+func (c *call) replayChunk(v *Replayed, chunk []crm.Erasure) error {
+	var next Replayed
+	err := c.Store.Update(c.ctx, func(tx *store.Tx) error {
+		next = *v
+		for _, e := range chunk {
+			done, err := tx.Replay(c.by, e)
+			switch {
+			case crm.CodeOf(err) == crm.CodeNotFound:
+				return err // the ledger of another store
+			case crm.IsRefusal(err): // the others must not wait for it
+				next.Refused = append(next.Refused, e.Contact)
+			case err != nil:
+				return err
+			}
+			switch done {
+			case store.ReplayedPurge:
+				next.Purged++
+			case store.ReplayedDelete:
+				next.Deleted++
+			case store.ReplayedHIPAA:
+				next.HIPAA = true
+			}
+		}
+		if v.Shown {
+			return errShown
+		}
+		return nil
+	})
+	if err == nil || errors.Is(err, errShown) {
+		next.Lines += len(chunk)
+		*v, err = next, nil
+	}
+	return err
 }
 
 // PluginPage is the plugin processes and the actions that can be used.

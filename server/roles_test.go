@@ -19,8 +19,8 @@ var mayUse = map[string]string{
 	"bulk.list": "aogv", "bulk.get": "aogv", "bulk.restore": "a",
 	"contact.preview": "a", "contact.purge": "a", "contact.hold": "a", "contact.export": "a",
 	"contact.archive": "aog", "contact.unarchive": "aog", "contact.inbound": "aog",
-	"contact.history": "aogv", "contact.verify": "aogv",
-	"run.resume": "a", "campaign.resume": "a", "workflow.delete": "a",
+	"contact.history": "aogv", "contact.manifest": "aogv", "contact.verify": "aogv",
+	"run.resume": "a", "run.cancel": "a", "campaign.resume": "a", "workflow.delete": "a",
 	"audit.verify": "aogv", "event.status": "aogv",
 	"list.list": "aogv", "list.create": "aog", "list.rename": "aog", "list.delete": "aog", "list.add": "aog", "list.remove": "aog",
 	"tag.list": "aogv", "tag.delete": "aog", "contact.dnd": "aog",
@@ -119,7 +119,9 @@ func (r *rig) request(verb string) (any, io.Reader) {
 		return RecordDelete{Contact: ada, Record: crm.ItemID{1}}, nil
 	case "workflow.check", "workflow.apply":
 		return WorkflowFiles{Files: []File{{Name: "plain.yaml", Content: []byte(plainWorkflow)}}}, nil
-	case "run.get":
+	case "contact.manifest":
+		return ContactID{ID: bob.String()}, nil
+	case "run.get", "run.cancel":
 		return RunID{crm.RunID{1}}, nil
 	case "retention.sweep":
 		return RetentionSweep{Confirm: "PURGE"}, nil

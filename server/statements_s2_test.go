@@ -270,7 +270,7 @@ steps: [{id: cool_off, wait: 14d}]
 			q := ContactDelete{ID: w.id(), Confirm: "DELETE"}
 			w.says("the refusal", w.no("contact.delete", q, crm.CodeEnrolled), "campaign")
 			ask[Placement](w.rig, "campaign.remove", Membership{Object: "Spring", Contact: w.id()})
-			w.says("the refusal", w.no("contact.delete", q, crm.CodeEnrolled), "workflow_run")
+			w.says("the refusal", w.no("contact.delete", q, crm.CodeEnrolled), "in a workflow: run_")
 			w.pass(30 * crm.Day) // the run ends
 			w.remove(w.id())
 			w.elsewhere("store", "TestRunAdoptsItsOwnDelete") // the run that deletes is exempt

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"slices"
 
 	"github.com/reprieve-run/reprieve/crm"
@@ -49,7 +50,9 @@ func (tx *Tx) SetHIPAA(by crm.Actor, acc crm.AccountID) error {
 	next.HIPAA = true
 	tx.wrote = true
 	tx.accounts.put(acc, &next)
-	return tx.note(crm.Event{Kind: crm.AccountHIPAA, Account: acc, At: tx.now, By: by, Why: why})
+	return errors.Join( // an older backup must become one again
+		insert(tx.ctx, tx.row.Erasures(), &crm.Erasure{Account: acc, At: tx.now, HIPAA: true}),
+		tx.note(crm.Event{Kind: crm.AccountHIPAA, Account: acc, At: tx.now, By: by, Why: why}))
 }
 
 // Busy lists the accounts that have work left for the engine: bulk restores that run, tags that are being

@@ -174,6 +174,10 @@ func (tx *Tx) allowed(op string, acc *crm.Account, by crm.Actor, why crm.Cause, 
 		if err != nil {
 			return err
 		}
+		if w.Paused {
+			return crm.Errorf(op, crm.CodeNoGrant, "the workflow %q is paused, and so are its grants", why.Workflow).About(c).
+				WithHint("reprieve workflow resume %s", why.Workflow)
+		}
 		if slices.Contains(w.Grants, string(verb)) {
 			return nil
 		}
@@ -205,7 +209,20 @@ func (tx *Tx) load(op string, k crm.Key, want crm.StateSet) (*crm.Contact, crm.L
 	case want.Has(life.State):
 		return c, life, nil
 	case life.State == crm.Deleted:
-		return nil, life, fail(crm.CodeDeleted, "it is deleted", fmt.Sprintf("reprieve contact restore %s, until %s", k.Contact, life.RestorableUntil))
+		acc, err := tx.Account(k.Account)
+		if err != nil {
+			return nil, life, err
+		}
+		hint := fmt.Sprintf("reprieve contact restore %s, until %s", k.Contact, life.RestorableUntil)
+		switch off := restoresOff(op, acc); {
+		case off != nil:
+			hint = "it cannot be restored: " + off.Err.Error()
+		case acc.Policy.Retention.AfterWindow == crm.AllowUntilPurged:
+			hint = fmt.Sprintf("reprieve contact restore %s, until it is purged", k.Contact)
+		case !life.Restorable(tx.now):
+			hint = fmt.Sprintf("it cannot be restored: its recovery window ended at %s", life.RestorableUntil)
+		}
+		return nil, life, fail(crm.CodeDeleted, "it is deleted", hint)
 	}
 	return nil, life, fail(crm.CodeNotDeleted, "it is not deleted", "")
 }

@@ -53,7 +53,7 @@ func (tx *Tx) delete(acc *crm.Account, by crm.Actor, why crm.Cause, m crm.Delete
 	tx.count(c.Account, CountLive, -1)
 	tx.count(c.Account, CountDeleted, 1)
 	ev := tx.event(crm.ContactDeleted, by, why, next, c.Rev, crm.EventData{Until: next.RestorableUntil})
-	return &ev, tx.noteDeleted(ev, c, &next, m.Exported)
+	return &ev, tx.noteSealed(ev, c, &next, crm.EventData{Value: m.Exported})
 }
 
 func held(op string, c crm.ContactID) *crm.Error {
@@ -73,8 +73,8 @@ func (tx *Tx) mayDelete(op string, acc *crm.Account, c *crm.Contact, life crm.Li
 		if over, err := tx.over(c.Account, it); err != nil {
 			return err
 		} else if !over {
-			if err := tx.forbid(crm.Errorf(op, crm.CodeEnrolled, "it is in the %s %s", it.Kind, it.ID).About(c.ID).
-				WithHint("end the enrollment first, or have the policy remove it: delete.when_enrolled")); err != nil {
+			if err := tx.forbid(crm.Errorf(op, crm.CodeEnrolled, "it is in a %s: %s", strings.TrimSuffix(it.Kind.String(), "_run"), crm.ItemText(it.Kind, it.ID)).About(c.ID).
+				WithHint("end that first (reprieve run cancel, campaign remove), or have the policy remove it: delete.when_enrolled")); err != nil {
 				return err
 			}
 			break
@@ -103,8 +103,7 @@ func (tx *Tx) mayDelete(op string, acc *crm.Account, c *crm.Contact, life crm.Li
 // over says whether what a contact is enrolled in is gone, so that the enrollment is one in name only.
 func (tx *Tx) over(acc crm.AccountID, it crm.ManifestItem) (bool, error) {
 	if it.Kind == crm.Campaign {
-		o, err := tx.objects.get(tx.ctx, crm.ObjectKey{Account: acc, Kind: it.Kind, ID: it.ID})
-		return o == nil || o.Deleted.IsSet(), err
+		return false, nil // one that is gone is in no manifest
 	}
 	r, err := tx.Run(crm.RunID(it.ID))
 	if err != nil || r == nil {
@@ -190,7 +189,12 @@ func (tx *Tx) takenAlong(acc *crm.Account, c *crm.Contact, life crm.Life, run cr
 	}
 	var items []crm.ManifestItem
 	for _, l := range c.Lists {
-		if !l.Absent {
+		if l.Absent {
+			continue
+		}
+		if gone, err := tx.objectGone(c.Account, crm.List, l.List); err != nil {
+			return nil, err
+		} else if !gone {
 			items = append(items, crm.ManifestItem{Kind: crm.List, ID: l.List, Fate: fate(crm.List)})
 		}
 	}
@@ -210,6 +214,13 @@ func (tx *Tx) takenAlong(acc *crm.Account, c *crm.Contact, life crm.Life, run cr
 			continue
 		}
 		item := crm.ManifestItem{Kind: l.Kind, ID: l.ID, Fate: fate(l.Kind)}
+		if l.Kind == crm.Company || l.Kind == crm.Campaign { // what is gone already is not taken
+			if gone, err := tx.objectGone(c.Account, l.Kind, l.ID); err != nil {
+				return nil, err
+			} else if gone {
+				continue
+			}
+		}
 		switch l.Kind {
 		case crm.Campaign, crm.WorkflowRun:
 			switch {
@@ -232,6 +243,11 @@ func (tx *Tx) takenAlong(acc *crm.Account, c *crm.Contact, life crm.Life, run cr
 		items = append(items, item)
 	}
 	return items, nil
+}
+
+func (tx *Tx) objectGone(acc crm.AccountID, kind crm.ItemKind, id crm.ItemID) (bool, error) {
+	o, err := tx.objects.get(tx.ctx, crm.ObjectKey{Account: acc, Kind: kind, ID: id})
+	return o == nil || o.Deleted.IsSet(), err
 }
 
 // opportunityItem decides what a delete does to an opportunity: shared, it goes on without the contact,

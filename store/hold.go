@@ -16,7 +16,7 @@ func (tx *Tx) hold(by crm.Actor, why crm.Cause, m crm.Hold) (*crm.Event, error) 
 	tx.lives.put(m.Contact, &next)
 	tx.contacts.put(m.Contact, c)
 	ev := tx.event(kind, by, why, next, c.Rev, crm.EventData{})
-	return &ev, tx.noteLife(ev, c, &next)
+	return &ev, tx.noteSealed(ev, c, &next, crm.EventData{Reason: m.Reason})
 }
 
 // maxShelved is how many archivings of a contact are remembered.

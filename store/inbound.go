@@ -66,7 +66,11 @@ func (tx *Tx) receiveLate(by crm.Actor, acc *crm.Account, k crm.Key, from crm.Na
 		return "", k.Contact, err
 	}
 	why, life := crm.Cause{Kind: crm.ByInbound}, was
-	switch acc.Policy.Inbound {
+	rule := acc.Policy.Inbound
+	if acc.HIPAA && rule == crm.InboundQueue { // nothing would ever deliver it
+		rule = crm.InboundDrop
+	}
+	switch rule {
 	case crm.InboundDrop:
 		ev := tx.event(crm.InboundDropped, by, why, life, 0, crm.EventData{Kind: r.Kind})
 		tx.wrote = true

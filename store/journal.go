@@ -54,7 +54,8 @@ const (
 // Intend journals that an external call is about to be made for a run as the caller read it; false if
 // that was journalled before for the same attempt, in which case the call may have been made. (A later
 // attempt is only made once the one before has answered.) It fails with ErrStale when the run is not
-// where the caller saw it or its contact was deleted or restored: then the call must not be made.
+// where the caller saw it, its contact was deleted or restored, or its workflow is paused: then the call
+// must not be made.
 func (tx *Tx) Intend(was crm.Run, r crm.StepRecord) (first bool, err error) {
 	stored, err := tx.Run(was.ID)
 	if err != nil {
@@ -65,6 +66,12 @@ func (tx *Tx) Intend(was crm.Run, r crm.StepRecord) (first bool, err error) {
 		return false, err
 	}
 	if stored == nil || stored.Token != was.Token || stored.Epoch != life.Epoch {
+		return false, ErrStale
+	}
+	switch paused, err := tx.WorkflowPaused(was.Account, was.Workflow); {
+	case err != nil:
+		return false, err
+	case paused:
 		return false, ErrStale
 	}
 	old, err := one(tx.ctx, tx.row.Steps(), r.Key())

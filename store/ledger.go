@@ -52,27 +52,53 @@ func (s *Store) LedgerTail(ctx context.Context, write func([]crm.Erasure) error)
 	}
 }
 
+// Replayed says what a line of the erasure ledger came to.
+type Replayed string
+
+// The outcomes of a line.
+const (
+	ReplayedNothing Replayed = "" // there is nothing left to do
+	ReplayedPurge   Replayed = "purged"
+	ReplayedDelete  Replayed = "deleted"
+	ReplayedHIPAA   Replayed = "hipaa"
+)
+
 // Replay does again what a line of the erasure ledger says, in a store that came from a backup older than
-// it; false if there is nothing left to do. A hold that the backup has does not keep a purge from being
-// done again: it was lifted before the purge.
-func (tx *Tx) Replay(by crm.Actor, e crm.Erasure) (bool, error) {
+// it. A hold that the backup has from before the line does not keep a purge from being done again: it was lifted
+// before the purge. One that is younger does.
+func (tx *Tx) Replay(by crm.Actor, e crm.Erasure) (Replayed, error) {
+	const op = "replay the erasure ledger"
+	acc, err := tx.Account(e.Account)
+	if err != nil {
+		return ReplayedNothing, err
+	}
+	if e.HIPAA {
+		if acc.HIPAA {
+			return ReplayedNothing, nil
+		}
+		return ReplayedHIPAA, tx.SetHIPAA(by, e.Account)
+	}
 	k := crm.Key{Account: e.Account, Contact: e.Contact}
 	c, life, err := tx.Peek(k)
 	if err != nil || c == nil || life.Epoch >= e.Epoch || e.Deleted && life.State != crm.Live {
-		return false, err
+		return ReplayedNothing, err
 	}
-	why := crm.Cause{Kind: crm.ByPerson}
+	why := crm.Cause{Kind: crm.ByLedger}
 	if life.Held {
+		if c.Hold.At > e.At {
+			return ReplayedNothing, held(op, c.ID)
+		}
 		if _, err := tx.Apply(by, why, crm.Hold{Contact: k}); err != nil {
-			return false, err
+			return ReplayedNothing, err
 		}
 	}
+	done := ReplayedPurge
 	var m crm.Mutation = crm.Purge{Contact: k, Reason: "erasure ledger", Erasure: true}
 	if e.Deleted {
-		m = crm.Delete{Contact: k, Reason: "erasure ledger"}
+		m, done = crm.Delete{Contact: k, Reason: "erasure ledger"}, ReplayedDelete
 	}
 	tx.replaying = true
 	defer func() { tx.replaying = false }()
 	_, err = tx.Apply(by, why, m)
-	return err == nil, err
+	return done, err
 }

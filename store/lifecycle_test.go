@@ -290,7 +290,7 @@ func TestLedger(t *testing.T) {
 		}
 		r.ok(func(tx *store.Tx) error { return tx.SetHIPAA(admin, acc) })
 		r.do(crm.Delete{Contact: live})
-		if _, err := r.s.LedgerTail(ctx, write); err != nil || len(lines) != 3 || !lines[2].Deleted {
+		if _, err := r.s.LedgerTail(ctx, write); err != nil || len(lines) != 4 || !lines[2].HIPAA || !lines[3].Deleted {
 			t.Fatalf("after a HIPAA delete the ledger has %+v (%v)", lines, err)
 		}
 		// the backup: another store in which they still live, one of them under a hold
@@ -301,7 +301,7 @@ func TestLedger(t *testing.T) {
 		for n := byte(1); n <= 4; n++ {
 			older.fullLife(n)
 		}
-		older.do(crm.Hold{Contact: held, On: true, Reason: "a matter"})
+		older.do(crm.Hold{Contact: held, On: true, Reason: "a matter"}) // lifted before the purge
 		for range 2 {
 			older.ok(func(tx *store.Tx) error {
 				for _, e := range lines {
@@ -316,6 +316,12 @@ func TestLedger(t *testing.T) {
 		for _, c := range []crm.Key{k, held, deleted, live} {
 			states = append(states, older.life(c).State)
 		}
+		older.see(func(tx *store.Tx) error {
+			if a, err := tx.Account(acc); err != nil || !a.HIPAA {
+				t.Error("the backup's account is none of HIPAA")
+			}
+			return nil
+		})
 		if want := []crm.State{crm.Purged, crm.Purged, crm.Live, crm.Deleted}; !reflect.DeepEqual(states, want) {
 			t.Errorf("after the replay they are %v, not %v", states, want)
 		}

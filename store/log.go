@@ -59,15 +59,15 @@ func (tx *Tx) noteLife(ev crm.Event, c *crm.Contact, l *crm.Life) error {
 	return tx.extend(e, last, &l.Last)
 }
 
-// noteDeleted is noteLife for a delete. The hash of the export that was taken before is sealed: whoever
-// guesses what was in it could tell by the hash that he is right.
-func (tx *Tx) noteDeleted(ev crm.Event, c *crm.Contact, l *crm.Life, exported string) error {
-	if err := tx.noteLife(ev, c, l); err != nil || exported == "" {
+// noteSealed is noteLife with more that may be personal, and is sealed: why a contact is held, or the hash of
+// the export before a delete, by which whoever guesses what was in it could tell that he is right.
+func (tx *Tx) noteSealed(ev crm.Event, c *crm.Contact, l *crm.Life, private crm.EventData) error {
+	if err := tx.noteLife(ev, c, l); err != nil || private == (crm.EventData{}) {
 		return err
 	}
 	e := &tx.entries[len(tx.entries)-1]
-	e.payload, e.salt = &payload{Data: ev.Data}, c
-	e.payload.Data.Value = exported
+	private.Until = ev.Data.Until
+	e.payload, e.salt = &payload{Data: private}, c
 	return nil
 }
 

@@ -58,6 +58,18 @@ func (tx *Tx) Tombstone(k crm.Key, life crm.Life) (*crm.Manifest, error) {
 	return one(tx.ctx, tx.row.Manifests(), crm.EpochKey{Account: k.Account, Contact: k.Contact, Epoch: life.Epoch})
 }
 
+// Deletion gives the manifest's row of the delete that began an epoch, without what is computed; nil if there
+// is none.
+func (tx *Tx) Deletion(k crm.Key, epoch uint64) (*crm.Manifest, error) {
+	return one(tx.ctx, tx.row.Manifests(), crm.EpochKey{Account: k.Account, Contact: k.Contact, Epoch: epoch})
+}
+
+// Restoration gives the receipt's row of the restore that began an epoch, without what is computed; nil if
+// there is none.
+func (tx *Tx) Restoration(k crm.Key, epoch uint64) (*crm.Receipt, error) {
+	return one(tx.ctx, tx.row.Receipts(), crm.EpochKey{Account: k.Account, Contact: k.Contact, Epoch: epoch})
+}
+
 func (tx *Tx) itemName(acc crm.AccountID, kind crm.ItemKind, id crm.ItemID, known string) (string, error) {
 	switch kind {
 	case crm.List, crm.Campaign, crm.Company, crm.Opportunity:

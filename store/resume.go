@@ -65,11 +65,15 @@ func (tx *Tx) ResumeRun(by crm.Actor, id crm.RunID, overdue crm.Overdue) (*crm.R
 	case was.Due <= tx.now:
 		next.Due = tx.now
 	}
+	held := row.RunKey{Account: r.Account, Workflow: r.Workflow, Hash: r.KeyHash, Run: r.ID}
+	if key != nil {
+		held.Until = key.Until
+	}
 	tx.wrote = true
 	return &next, errors.Join(
 		insert(tx.ctx, tx.row.Timers(), timer(next)),
 		tx.row.Links().Write(tx.ctx, []row.Change[crm.Link]{{Old: runLink(was, crm.WorkflowRun), New: runLink(next, crm.WorkflowRun)}}),
-		tx.row.RunKeys().Write(tx.ctx, []row.Change[row.RunKey]{{Old: key, New: &row.RunKey{Account: r.Account, Workflow: r.Workflow, Hash: r.KeyHash, Run: r.ID}}}),
+		tx.row.RunKeys().Write(tx.ctx, []row.Change[row.RunKey]{{Old: key, New: &held}}),
 		tx.row.Runs().Write(tx.ctx, []row.Change[crm.Run]{{Old: r, New: &next}}),
 		tx.noteOf(tx.event(crm.RunResumed, by, why, life, c.Rev, crm.EventData{Name: string(overdue), Until: next.Due}), c, life),
 	)

@@ -47,6 +47,9 @@ type Start struct {
 	KeyHash  [32]byte
 	Depth    uint8
 	Step     string // the first step
+	// Again is how long from the start the key may have no other run, whatever becomes of this one: 0, as long
+	// as it is not over; below 0, for ever.
+	Again crm.Nanos
 }
 
 // StartRun starts a run if, in this transaction, the entitlement still holds: the contact is in a
@@ -71,7 +74,7 @@ func (tx *Tx) StartRun(s Start) (crm.Run, bool, error) {
 	}
 	w, err := tx.workflows.get(tx.ctx, row.NameKey{Account: k.Account, Name: s.Workflow})
 	switch {
-	case err != nil || w == nil:
+	case err != nil || w == nil || w.Paused:
 		return crm.Run{}, false, err
 	case w.Active != s.Revision:
 		return crm.Run{}, false, ErrMoved
@@ -89,10 +92,17 @@ func (tx *Tx) StartRun(s Start) (crm.Run, bool, error) {
 		Epoch: epoch, Began: epoch, Entitled: rev, Status: crm.RunActive, Step: s.Step, Due: tx.now, Token: 1,
 		Depth: s.Depth, StartedAt: tx.now, KeyHash: s.KeyHash,
 	}
+	until := crm.Nanos(0)
+	switch {
+	case s.Again < 0:
+		until = 1<<63 - 1
+	case s.Again > 0:
+		until = tx.now + s.Again
+	}
 	tx.wrote = true
 	return run, true, errors.Join(
 		insert(tx.ctx, tx.row.Runs(), &run),
-		tx.row.RunKeys().Write(tx.ctx, []row.Change[row.RunKey]{{Old: key, New: &row.RunKey{Account: k.Account, Workflow: s.Workflow, Hash: s.KeyHash, Run: id}}}),
+		tx.row.RunKeys().Write(tx.ctx, []row.Change[row.RunKey]{{Old: key, New: &row.RunKey{Account: k.Account, Workflow: s.Workflow, Hash: s.KeyHash, Run: id, Until: until}}}),
 		insert(tx.ctx, tx.row.Links(), runLink(run, crm.WorkflowRun)),
 		insert(tx.ctx, tx.row.Timers(), timer(run)),
 		tx.noteRun(run, life),
@@ -111,6 +121,9 @@ func (tx *Tx) keyFree(acc crm.AccountID, workflow string, hash [32]byte) (*row.R
 	key, err := one(tx.ctx, tx.row.RunKeys(), row.RunKeyKey{Account: acc, Hash: hash, Workflow: workflow})
 	if err != nil || key == nil {
 		return nil, err == nil, err
+	}
+	if key.Until > tx.now {
+		return key, false, nil
 	}
 	holder, err := one(tx.ctx, tx.row.Runs(), key.Run)
 	if err != nil || holder == nil {
@@ -167,6 +180,9 @@ func (tx *Tx) CommitRun(a Advanced) error {
 		return ErrStale
 	case !a.Seen.holds(c):
 		return ErrMoved
+	}
+	if err := tx.goesOn(a); err != nil {
+		return err
 	}
 	by := crm.Actor{ID: "workflow:" + stored.Workflow, Role: crm.System}
 	why := crm.Cause{Kind: crm.ByWorkflow, Workflow: stored.Workflow, Run: stored.ID, Depth: stored.Depth + 1}
@@ -226,6 +242,33 @@ func (tx *Tx) saveRun(was, is *crm.Run) error {
 	)
 }
 
+// CancelRuns ends the unfinished runs of a workflow for a contact, those that stand still too, for a reason of the
+// workflow's own.
+func (tx *Tx) CancelRuns(k crm.Key, workflow, reason string) error {
+	runs, err := tx.RunsOf(k)
+	if err != nil {
+		return err
+	}
+	for i := range runs {
+		if r := &runs[i]; r.Workflow == workflow && !r.Status.Finished() {
+			tx.wrote = true
+			if err := tx.endRun(r, reason); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// CancelRun ends an unfinished run. The caller has asked who may.
+func (tx *Tx) CancelRun(r *crm.Run) error {
+	if r.Status.Finished() {
+		return crm.Errorf("cancel a run", crm.CodeInvalid, "the run %s is %s", r.ID, r.Status).WithHint("there is nothing to cancel")
+	}
+	tx.wrote = true
+	return tx.endRun(r, crm.ReasonByHand)
+}
+
 // endRun ends a run that stands still, whose timer may have been dropped.
 func (tx *Tx) endRun(r *crm.Run, reason string) error {
 	if r.Status.Finished() {
@@ -247,9 +290,15 @@ func (tx *Tx) endRun(r *crm.Run, reason string) error {
 		tx.row.Runs().Write(tx.ctx, []row.Change[crm.Run]{{Old: r, New: &over}}))
 }
 
+// freeKey lets go of the run key of a run that is over, unless it is kept from another run for longer.
 func (tx *Tx) freeKey(r *crm.Run) error {
+	return tx.dropKey(r, tx.now)
+}
+
+// dropKey removes the row of a run's key if it keeps nobody out after an instant.
+func (tx *Tx) dropKey(r *crm.Run, after crm.Nanos) error {
 	key, err := one(tx.ctx, tx.row.RunKeys(), row.RunKeyKey{Account: r.Account, Hash: r.KeyHash, Workflow: r.Workflow})
-	if err != nil || key == nil || key.Run != r.ID {
+	if err != nil || key == nil || key.Run != r.ID || key.Until > after {
 		return err
 	}
 	return remove(tx.ctx, tx.row.RunKeys(), []row.RunKey{*key})
@@ -312,7 +361,7 @@ func (tx *Tx) eraseRun(id crm.RunID) error {
 			return err
 		}
 	}
-	if err := tx.freeKey(r); err != nil {
+	if err := tx.dropKey(r, 1<<63-1); err != nil {
 		return err
 	}
 	if err := removeRange(tx, tx.row.Steps(), crm.StepKey{Run: id}, crm.StepKey{Run: id, Iteration: 1<<32 - 1}); err != nil {

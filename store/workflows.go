@@ -56,6 +56,7 @@ func (tx *Tx) ApplyWorkflow(by crm.Actor, acc crm.AccountID, id, revision string
 	next := row.Workflow{Account: acc, ID: id, Active: revision, AppliedAt: tx.now, AppliedBy: by, Grants: grants}
 	if old != nil {
 		next.Grants, next.Deletes = union(old.Grants, grants, func(a, b string) bool { return a == b }), old.Deletes
+		next.Paused = old.Paused
 		if old.Active == revision && len(next.Grants) == len(old.Grants) {
 			return false, nil
 		}
@@ -117,4 +118,65 @@ func (tx *Tx) DeleteWorkflow(by crm.Actor, acc crm.AccountID, id string) error {
 func (tx *Tx) WorkflowGone(acc crm.AccountID, id string) (bool, error) {
 	w, err := tx.workflows.get(tx.ctx, row.NameKey{Account: acc, Name: id})
 	return w == nil || w.Active == "", err
+}
+
+// PauseWorkflow pauses a workflow or, with on false, lets it go on. While it is paused nothing starts it,
+// its runs stand still where they are, and it has no grants, in every revision; what a trigger would have
+// started meanwhile is not made up for. It is an error to ask for what is already so, since somebody else
+// may have done it for a reason of his own. Applying a revision neither pauses nor resumes.
+func (tx *Tx) PauseWorkflow(by crm.Actor, acc crm.AccountID, id string, on bool) error {
+	op, kind := "resume a workflow", crm.WorkflowResumed
+	if on {
+		op, kind = "pause a workflow", crm.WorkflowPaused
+	}
+	a, err := tx.Account(acc)
+	if err != nil {
+		return err
+	}
+	why := crm.Cause{Kind: crm.ByPerson}
+	if err := tx.allowed(op, a, by, why, crm.VerbApply, crm.ContactID{}); err != nil {
+		return err
+	}
+	w, err := tx.Workflow(acc, id)
+	if err != nil {
+		return err
+	}
+	switch {
+	case w.Active == "":
+		return crm.Errorf(op, crm.CodeNotFound, "the workflow %q was deleted at %s", id, w.AppliedAt).WithHint("applying it again brings it back, without its grants")
+	case w.Paused && on:
+		return crm.Errorf(op, crm.CodeConflict, "the workflow %q is paused already", id).WithHint("reprieve workflow resume %s lets it go on", id)
+	case !w.Paused && !on:
+		return crm.Errorf(op, crm.CodeConflict, "the workflow %q is not paused", id).WithHint("reprieve workflow list shows the state of each")
+	}
+	next := *w
+	next.Paused = on
+	tx.wrote = true
+	tx.workflows.put(row.NameKey{Account: acc, Name: id}, &next)
+	return tx.note(crm.Event{Kind: kind, Account: acc, At: tx.now, By: by, Why: why, Data: crm.EventData{Name: id, Value: w.Active}})
+}
+
+// WorkflowPaused says whether a workflow is paused; one that is not there is not.
+func (tx *Tx) WorkflowPaused(acc crm.AccountID, id string) (bool, error) {
+	w, err := tx.workflows.get(tx.ctx, row.NameKey{Account: acc, Name: id})
+	return w != nil && w.Paused, err
+}
+
+// goesOn gives ErrStale for a turn that comes too late because its workflow was paused after it was decided:
+// it would change the contact. One that changes nothing but its run is let through, and so is the answer to a
+// call to the outside world, which was made before: else nobody would know that it was.
+func (tx *Tx) goesOn(a Advanced) error {
+	if len(a.Effects) == 0 {
+		return nil
+	}
+	paused, err := tx.WorkflowPaused(a.Was.Account, a.Was.Workflow)
+	if err != nil || !paused {
+		return err
+	}
+	for _, s := range a.Steps {
+		if old, err := one(tx.ctx, tx.row.Steps(), s.Key()); err != nil || old != nil && old.Status == StepIntent {
+			return err
+		}
+	}
+	return ErrStale
 }

@@ -16,7 +16,7 @@ type Env struct {
 	Run       RunInfo
 	Steps     map[string]StepInfo // by step id; a step that has not run is not there
 	Now       crm.Nanos
-	ListName  func(crm.ItemID) string // nil: a list is named by its id's text
+	ListName  func(crm.ItemID) string // nil: a list is named by its id's text; "": the list is gone, and nobody is on it
 }
 
 // RunInfo is what an expression sees of its run.
@@ -123,9 +123,7 @@ func checkMap(v map[string]any) error {
 
 func (e *Env) listKey(id crm.ItemID) string {
 	if e.ListName != nil {
-		if name := e.ListName(id); name != "" {
-			return name
-		}
+		return e.ListName(id)
 	}
 	return id.String()
 }
@@ -133,7 +131,7 @@ func (e *Env) listKey(id crm.ItemID) string {
 // onList gives the status on the list of that folded name, nil if the contact is not on it.
 func (e *Env) onList(folded string) any {
 	for _, m := range e.Contact.Lists {
-		if !m.Absent && crm.Fold(e.listKey(m.List)) == folded {
+		if name := e.listKey(m.List); !m.Absent && name != "" && crm.Fold(name) == folded {
 			return string(m.Status)
 		}
 	}
@@ -143,8 +141,8 @@ func (e *Env) onList(folded string) any {
 func (e *Env) lists() any {
 	all := make(map[string]any, len(e.Contact.Lists))
 	for _, m := range e.Contact.Lists {
-		if !m.Absent {
-			all[crm.Fold(e.listKey(m.List))] = string(m.Status)
+		if name := e.listKey(m.List); !m.Absent && name != "" {
+			all[crm.Fold(name)] = string(m.Status)
 		}
 	}
 	return all

@@ -21,6 +21,7 @@ type ActionInfo struct {
 	Schema   []byte   // the JSON Schema of its parameters; nil: nothing is known of them
 	External bool     // it calls the outside world
 	Plugin   string   // name@version, for people
+	Summary  string   // what it does, in a line, for people
 }
 
 // Check holds a workflow that Parse made against the actions that exist. Errors forbid to apply it,

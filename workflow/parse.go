@@ -43,7 +43,7 @@ func Parse(name string, src []byte) (*Workflow, error) {
 }
 
 var topKeys = keys{"version": "", "id": "", "name": "", "triggers": "", "filter": "", "run": "", "steps": "",
-	"on_error": later, "tests": later, "on": "the key is triggers"}
+	"on_error": later, "tests": "", "on": "the key is triggers"}
 
 func (r *reader) workflow(w *Workflow, root *yaml.Node) {
 	got := r.fields(root, "a workflow", topKeys)
@@ -83,9 +83,12 @@ func (r *reader) workflow(w *Workflow, root *yaml.Node) {
 			w.index[n.ID] = i
 		}
 	}
+	if e, ok := got["tests"]; ok {
+		r.tests(w, e)
+	}
 }
 
-var runKeys = keys{"key": "", "mode": "", "reenter": later, "cancel_on": later, "timeout": later}
+var runKeys = keys{"key": "", "mode": "", "reenter": "", "cancel_on": "", "timeout": ""}
 
 // run reads the run: block; e is empty if the file has none.
 func (r *reader) run(w *Workflow, e entry) {
@@ -103,10 +106,70 @@ func (r *reader) run(w *Workflow, e entry) {
 				r.oneOf(m, "single")
 			}
 		}
+		if e, ok := got["reenter"]; ok {
+			r.reenter(w, e)
+		}
+		if e, ok := got["timeout"]; ok {
+			w.Timeout = r.positive(e)
+		}
+		if e, ok := got["cancel_on"]; ok {
+			r.cancelOn(w, e)
+		}
 	}
 	var err error
 	w.Key, err = triggers.CompileExpr(key, triggers.Text)
 	r.take(err, span{1, 1, 1})
+}
+
+// reenter reads never, always or {after: 30d}.
+func (r *reader) reenter(w *Workflow, e entry) {
+	if e.val.Kind != yaml.MappingNode {
+		w.Reenter.Never = r.oneOf(e, "never", "always") == "never"
+		return
+	}
+	got := r.fields(e.val, "reenter", keys{"after": ""})
+	r.need(e.val, "reenter", got, "after")
+	if a, ok := got["after"]; ok {
+		w.Reenter.After = r.positive(a)
+	}
+}
+
+// positive accepts a duration that is longer than nothing.
+func (r *reader) positive(e entry) crm.Nanos {
+	before := len(r.found)
+	d := r.duration(e)
+	if d == 0 && len(r.found) == before && e.val.Kind == yaml.ScalarNode {
+		r.fail(codeDuration, r.span(e.val), "leave it out if it is not meant", "%s must be longer than nothing", e.key.Value)
+	}
+	return d
+}
+
+// cancelOn reads the events that end a run.
+func (r *reader) cancelOn(w *Workflow, e entry) {
+	items := r.list(e)
+	if len(items) == 0 && e.val.Kind == yaml.SequenceNode {
+		r.fail(codeMissing, r.span(e.key), "add one: - {event: contact.tag_removed, if: 'event.tag == \"Lead\"'}", "cancel_on needs at least one event")
+	}
+	for _, n := range items {
+		got := r.fields(n, "an item of cancel_on", keys{"event": "", "if": "", "reason": ""})
+		if got == nil {
+			continue
+		}
+		at := r.span(n)
+		c := Cancel{Line: at.line, Column: at.column}
+		r.need(n, "an item of cancel_on", got, "event")
+		var t Trigger
+		if _, ok := got["event"]; ok {
+			r.event(&t, got)
+		}
+		c.Event, c.EventKind = t.Event, t.EventKind
+		if why, ok := got["reason"]; ok {
+			if c.Reason, ok = r.text(why); ok && len(c.Reason) > 100 {
+				r.fail(codeValue, r.span(why.val), "a word or two: resubscribed", "the reason is longer than 100 bytes")
+			}
+		}
+		w.CancelOn = append(w.CancelOn, c)
+	}
 }
 
 func (r *reader) triggers(w *Workflow, e entry) {

@@ -15,10 +15,28 @@ type Workflow struct {
 	Triggers []Trigger
 	Filter   *triggers.Expr // nil: every contact passes
 	Key      *triggers.Expr // gives the text that at most one unfinished run may hold
-	Nodes    []Node         // the steps in the order of the file; a run starts at index 0
+	Reenter  Reenter
+	CancelOn []Cancel
+	Timeout  crm.Nanos // how long a run may take from its start; 0: as long as it likes
+	Nodes    []Node    // the steps in the order of the file; a run starts at index 0
+	Tests    []Test    // the cases of its tests
 
 	index map[string]int
 	file  *file // for the positions of what Check finds
+}
+
+// Reenter says when a key that had a run may have another. The zero Reenter is always.
+type Reenter struct {
+	Never bool
+	After crm.Nanos // from the start of the last run, over or not
+}
+
+// Cancel is an event that ends the unfinished runs of its contact, the suspended ones too.
+type Cancel struct {
+	Event        *triggers.Trigger
+	EventKind    crm.EventKind
+	Reason       string // "" is cancel_on
+	Line, Column int
 }
 
 // Trigger is what starts runs: Event and EventKind are set, or Schedule, Spec, Over and Where.

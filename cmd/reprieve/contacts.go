@@ -19,7 +19,7 @@ func (c *cli) contact() *cobra.Command {
 		c.contactDelete(), c.contactRestore(), c.contactReceipt(), c.contactPreview(), c.contactPurge(), c.contactHold(),
 		c.contactArchive("archive", "Take a contact out of lists, campaigns and workflows; nothing else changes"),
 		c.contactArchive("unarchive", "Let an archived contact back on its lists; what ran stays suspended until it is resumed"),
-		c.contactHistory(), c.contactInbound(), c.contactExport())
+		c.contactHistory(), c.contactInbound(), c.contactExport(), c.contactManifest())
 }
 
 // contactKeys and contactValues are one contact, line by line.
@@ -176,6 +176,8 @@ func (c *cli) contactList() *cobra.Command {
 		}}
 	cmd.Flags().BoolVar(&q.Deleted, "deleted", false, "deleted contacts instead of live ones")
 	f.register(cmd)
+	cmd.Flags().BoolVar(&q.Held, "held", false, "only those under a legal hold; add --deleted for deleted ones")
+	cmd.Flags().BoolVar(&q.Archived, "archived", false, "only archived ones")
 	cmd.Flags().StringVar(&q.Tag, "tag", "", "only those with this tag")
 	cmd.Flags().StringVar(&q.List, "list", "", "only those on this list")
 	cmd.Flags().IntVar(&q.Limit, "limit", 100, "at most so many, up to "+strconv.Itoa(server.MaxPage))
@@ -184,12 +186,12 @@ func (c *cli) contactList() *cobra.Command {
 }
 
 func (c *cli) contactTable(page server.ContactPage, deleted bool) error {
-	t, items := table{{"id", "name", "email", "tags"}}, []any{}
+	t, items := table{{"id", "name", "email", "tags", "legal_hold", "archived"}}, []any{}
 	if deleted {
 		t[0] = append(t[0], "state", "deleted_at", "restorable_until", "deleted_by")
 	}
 	for _, v := range page.Contacts {
-		row := []string{v.ID.String(), v.Name, v.Email, strings.Join(v.Tags, ", ")}
+		row := []string{v.ID.String(), v.Name, v.Email, strings.Join(v.Tags, ", "), held(v), yes(v.Archived)}
 		if deleted {
 			row = append(row, v.State.String(), stamp(v.DeletedAt), stamp(v.RestorableUntil), by(v.Tombstone))
 		}

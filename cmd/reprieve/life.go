@@ -45,19 +45,30 @@ func (c *cli) contactDelete() *cobra.Command {
 				if err := c.confirmed(cmd.Context(), s, server.ActDelete, &q.ID, &q.Confirm); err != nil {
 					return err
 				}
-				if export != "" {
-					sum, err := exportTo(cmd.Context(), s, q.ID, export)
-					if err != nil {
-						return err
-					}
-					q.Exported = sum
+				if export == "" {
+					return s.Call(cmd.Context(), "contact.delete", q, &v, nil)
 				}
-				return s.Call(cmd.Context(), "contact.delete", q, &v, nil)
+				sum, err := exportTo(cmd.Context(), s, q.ID, export)
+				if err != nil {
+					return err
+				}
+				q.Exported = sum
+				if err = s.Call(cmd.Context(), "contact.delete", q, &v, nil); err != nil {
+					err = errors.Join(err, os.Remove(export)) // nothing was deleted: what is personal is not left lying about
+				}
+				return err
 			})
 			if err != nil {
 				return err
 			}
-			return c.print(v, nil, table{{"deleted", "took_along", "restorable_until"},
+			if export != "" {
+				fmt.Fprintf(c.err, "exported to %s\n", export)
+			}
+			until := "restorable_until"
+			if !v.Restorable {
+				until = "purged_from"
+			}
+			return c.print(v, nil, table{{"deleted", "took_along_or_left", until},
 				{v.Contact.String(), tookAlong(v.Took), stamp(v.Manifest.RestorableUntil)}})
 		}}
 	cmd.Flags().StringVar(&q.Confirm, "confirm", "", "the word that the policy asks for: DELETE, as a rule")
@@ -167,7 +178,7 @@ func (c *cli) preview(ctx context.Context, act, id string) error {
 			if it.Secondary {
 				reason = "primary no more"
 			}
-			t = append(t, []string{it.Kind.String(), it.ID.String(), string(it.Fate), reason, it.Name})
+			t = append(t, []string{it.Kind.String(), crm.ItemText(it.Kind, it.ID), string(it.Fate), reason, it.Name})
 		}
 	}
 	if v.Receipt != nil {
@@ -179,9 +190,13 @@ func (c *cli) preview(ctx context.Context, act, id string) error {
 		}
 		fmt.Fprintln(c.out)
 	}
+	fmt.Fprintln(c.out, strings.TrimSpace(v.Contact.String()+" "+safe(v.Name)))
 	fmt.Fprintln(c.out, safeLines(v.Text))
-	if v.Deletion != nil {
+	if v.Act == server.ActDelete && v.Restorable && v.Deletion != nil {
 		fmt.Fprintf(c.out, "It could be restored until %s.\n", stamp(v.Deletion.Manifest.RestorableUntil))
+	}
+	if v.Receipt != nil && v.Receipt.Waiting > 0 {
+		fmt.Fprintf(c.out, "%s wait for it and would be delivered.\n", plural(v.Receipt.Waiting, "message"))
 	}
 	c.obstacles(v)
 	fmt.Fprintln(c.err, "nothing was done")
@@ -306,4 +321,20 @@ func (c *cli) contactHistory() *cobra.Command {
 	cmd.Flags().Uint64Var(&q.Before, "before", 0, "go on before this entry")
 	cmd.Flags().IntVar(&q.Limit, "limit", 100, "at most so many, up to "+strconv.Itoa(server.MaxPage))
 	return cmd
+}
+
+func (c *cli) contactManifest() *cobra.Command {
+	return &cobra.Command{Use: "manifest CONTACT", Short: "Show what the delete of a deleted contact took along or cut off", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var v server.Deletion
+			if err := c.call(cmd.Context(), "contact.manifest", server.ContactID{ID: args[0]}, &v, nil); err != nil {
+				return err
+			}
+			t, items := table{{"item", "id", "fate", "name"}}, []any{}
+			for _, it := range v.Manifest.Items {
+				t = append(t, []string{it.Kind.String(), crm.ItemText(it.Kind, it.ID), string(it.Fate), it.Name})
+				items = append(items, it)
+			}
+			return c.print(v, items, t)
+		}}
 }

@@ -56,7 +56,7 @@ func (c *cli) workflow() *cobra.Command {
 		}
 		return c.print(page, items, t)
 	}}
-	return group("workflow", "Workflows: check, apply, list, delete", check, apply, list, c.workflowDelete())
+	return group("workflow", "Workflows: check, apply, list, delete", check, apply, list, c.workflowDelete(), c.workflowTest())
 }
 
 // check has files checked by a running server, which knows the installed plugins, or here.
@@ -192,7 +192,7 @@ func (c *cli) runs() *cobra.Command {
 		}
 		return c.print(r, items, t)
 	}}
-	return group("run", "Runs of workflows", list, get, c.runResume())
+	return group("run", "Runs of workflows", list, get, c.runResume(), c.runCancel())
 }
 
 // statuses names the statuses of runs for people.
@@ -254,7 +254,8 @@ func (c *cli) retention() *cobra.Command {
 				{strconv.Itoa(v.Due), strconv.Itoa(v.Purged), count(v.Discarded), strconv.Itoa(v.Held), count(v.Waiting), strconv.Itoa(v.Failed)}})
 		}}
 	sweep.Flags().StringVar(&q.Confirm, "confirm", "", "the word PURGE")
-	replay := &cobra.Command{Use: "replay ERASURES.jsonl", Short: "Erase again whom the erasure ledger names: after going back to a backup, before serving", Args: cobra.ExactArgs(1),
+	var again server.RetentionReplay
+	replay := &cobra.Command{Use: "replay ERASURES.jsonl", Short: "Show whom the erasure ledger would erase again, after going back to a backup; do it with --confirm PURGE", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f, err := os.Open(args[0])
 			if err != nil {
@@ -262,11 +263,22 @@ func (c *cli) retention() *cobra.Command {
 			}
 			defer f.Close()
 			var v server.Replayed
-			if err := c.call(cmd.Context(), "retention.replay", server.None{}, &v, f); err != nil {
+			if err := c.call(cmd.Context(), "retention.replay", again, &v, f); err != nil {
 				return err
 			}
-			return c.print(v, nil, table{{"lines", "erased_again", "refused"}, {strconv.Itoa(v.Lines), strconv.Itoa(v.Erased), count(v.Refused)}})
+			if v.Shown {
+				fmt.Fprintln(c.err, "nothing was done; --confirm PURGE does it")
+			}
+			if err := c.print(v, nil, table{{"lines", "purged_again", "deleted_again", "hipaa", "refused"},
+				{strconv.Itoa(v.Lines), strconv.Itoa(v.Purged), strconv.Itoa(v.Deleted), yes(v.HIPAA), count(len(v.Refused))}}); err != nil {
+				return err
+			}
+			if len(v.Refused) > 0 {
+				return silent(exitPartly)
+			}
+			return nil
 		}}
+	replay.Flags().StringVar(&again.Confirm, "confirm", "", "the word PURGE")
 	return group("retention", "The retention sweep and the erasure ledger", status, sweep, confirm, replay)
 }
 

@@ -179,6 +179,21 @@ func (c *cli) runResume() *cobra.Command {
 	return cmd
 }
 
+func (c *cli) runCancel() *cobra.Command {
+	return &cobra.Command{Use: "cancel RUN", Short: "End an unfinished run for good, one that stands still too", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			id, err := crm.ParseID[crm.RunKind](args[0])
+			if err != nil {
+				return err
+			}
+			var r server.RunView
+			if err := c.call(cmd.Context(), "run.cancel", server.RunID{ID: id}, &r, nil); err != nil {
+				return err
+			}
+			return c.print(r, nil, table{{"id", "workflow", "status", "step", "reason"}, {r.ID.String(), r.Workflow, string(r.Status), r.Step, r.Reason}})
+		}}
+}
+
 func (c *cli) campaignResume() *cobra.Command {
 	var q server.CampaignResume
 	var overdue string

@@ -106,7 +106,7 @@ func (c *cli) contactRestore() *cobra.Command {
 			return c.restoreMany(cmd.Context(), server.BulkRestore{IDs: args, Filter: filter, Reason: reason}, f)
 		}}
 	f.register(cmd)
-	cmd.Flags().BoolVar(&f.all, "all", false, "every deleted contact that can be restored")
+	cmd.Flags().BoolVar(&f.all, "all", false, "every deleted contact")
 	cmd.Flags().BoolVar(&f.yes, "yes", false, "do it without asking")
 	cmd.Flags().BoolVar(&f.dry, "dry-run", false, "only show what it would do")
 	cmd.Flags().StringVar(&f.plan, "plan", "", "the hash of the plan that --dry-run showed, for a filter")
@@ -147,6 +147,9 @@ func (c *cli) restoreMany(ctx context.Context, q server.BulkRestore, f restoreFl
 				return err
 			}
 			q.Hash = v.Plan.Hash
+			if refusedPlan(v.Plan) {
+				return s.Call(ctx, "bulk.restore", q, &v, nil) // it says why; there is nothing to ask
+			}
 			if answer := c.ask(plural(v.Plan.Total, "contact") + "\n" + v.Plan.Text + "\nGo on? [y/N] "); strings.EqualFold(answer, "y") || strings.EqualFold(answer, "yes") {
 				q.Confirm = "yes"
 			}
@@ -157,11 +160,28 @@ func (c *cli) restoreMany(ctx context.Context, q server.BulkRestore, f restoreFl
 	if err != nil {
 		return err
 	}
+	if p := v.Plan; p != nil && c.format == "table" {
+		defer func() {
+			fmt.Fprintf(c.out, "\n%s\n", safeLines(p.Text))
+			for _, id := range p.Conflicts {
+				fmt.Fprintf(c.out, "%s has an address that another contact holds\n", id)
+			}
+			if refusedPlan(p) {
+				fmt.Fprintln(c.err, "it would be refused: the policy blocks a selection with such a conflict")
+			}
+			fmt.Fprintln(c.err, "nothing was done; the same with --plan "+p.Hash+" --yes does it")
+		}()
+	}
 	if p := v.Plan; p != nil {
 		return c.print(v, nil, table{{"contacts", "past_window", "conflicts", "on_conflict", "plan"},
 			{strconv.Itoa(p.Total), count(p.PastWindow), strconv.Itoa(len(p.Conflicts)), string(p.Policy), p.Hash}})
 	}
 	return c.operation(server.OperationView{Operation: *v.Operation}, v)
+}
+
+// refusedPlan says whether a plan would be refused whole.
+func refusedPlan(p *server.RestorePlan) bool {
+	return p.Policy == crm.Block && len(p.Conflicts) > 0 || p.Total == 0
 }
 
 // operation prints an operation; one that refused some contacts ends with the code for that.
@@ -268,6 +288,15 @@ func (c *cli) receipt(r server.ReceiptView) error {
 		fmt.Fprintf(c.out, "triggers suppressed %d, ", len(r.Suppressed))
 	}
 	fmt.Fprintf(c.out, "runs started %d, timers armed %d, sends %d\n", r.RunsStarted, r.TimersArmed, r.Sends)
+	if r.Waiting > 0 {
+		fmt.Fprintf(c.out, "%s that came meanwhile wait to be delivered; they start nothing\n", plural(r.Waiting, "message"))
+	}
+	for _, it := range r.Items {
+		if it.Outcome == crm.Suspended {
+			fmt.Fprintf(c.err, "what is suspended goes on only by: reprieve run resume --contact %s, or campaign resume\n", r.Contact)
+			break
+		}
+	}
 	for _, s := range r.Suppressed {
 		what := string(s.Event)
 		if what == "" {
@@ -281,11 +310,7 @@ func (c *cli) receipt(r server.ReceiptView) error {
 func receiptRows(items []crm.ReceiptItem) table {
 	var t table
 	for _, it := range items {
-		id := ""
-		if !it.ID.IsZero() {
-			id = it.ID.String()
-		}
-		t = append(t, []string{it.Kind.String(), id, string(it.Outcome), string(it.Reason), it.Name})
+		t = append(t, []string{it.Kind.String(), crm.ItemText(it.Kind, it.ID), string(it.Outcome), string(it.Reason), it.Name})
 	}
 	return t
 }

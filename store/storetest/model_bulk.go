@@ -252,6 +252,9 @@ func (p *program) received(from crm.NamedIdentity, r crm.Record, got store.Recei
 		code = p.mayChange(to, crm.PutRecord{Record: r})
 	default:
 		want = map[crm.InboundRule]string{"drop": "dropped", "queue": "queued", "new_contact": "new_contact"}[p.policy.Inbound]
+		if p.hipaa && want == "queued" {
+			want = "dropped"
+		}
 	}
 	if crm.CodeOf(err) != code || err != nil && code == "" || err == nil && (string(got) != want || to.key.Contact != who && want != "new_contact") {
 		return p.violation(Agrees, "a message was %s by %s (%v), not %s (%q)", got, who, err, want, code)

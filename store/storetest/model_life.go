@@ -11,7 +11,9 @@ func (m *model) delete(c *mContact, why crm.Cause) {
 	now, p := m.now(), m.policy
 	d := &mManifest{epoch: c.epoch + 1, at: now, until: now + p.Retention.Window, workflow: why.Workflow}
 	for _, list := range c.on("list/") {
-		d.items = append(d.items, mItem{kind: crm.List, id: list, said: m.cutOff(crm.List)})
+		if o := m.objectOf(mItem{kind: crm.List, id: list}); o != nil && !o.deleted {
+			d.items = append(d.items, mItem{kind: crm.List, id: list, said: m.cutOff(crm.List)})
+		}
 	}
 	for _, tag := range c.on("tag/") {
 		if m.cutOff(crm.TagItem) == "detached" {
@@ -94,14 +96,12 @@ func (m *model) cutLink(c *mContact, l *mLink) (mItem, bool) {
 	it := mItem{kind: l.kind, id: l.id.String(), link: l}
 	o := m.object(l.kind, l.id)
 	switch {
-	case l.left || l.over:
+	case l.left || l.over, o == nil || o.deleted:
 		return it, false
 	case l.kind == crm.Company:
 		it.said = m.cutOff(l.kind)
 	case l.kind == crm.Campaign:
 		it.said = interrupted(c.runnable(&l.mStanding))
-	case o == nil || o.deleted:
-		return it, false
 	case o.shared(c):
 		it.said, it.secondary = "detached", o.primary == c && m.policy.Restore.OpportunityPrimary == "secondary"
 	case m.policy.Restore.SoleContactOpportunities == "lost":

@@ -135,7 +135,8 @@ type Workflow struct {
 	Grants    []string      `cbor:"4,keyasint,omitempty"` // verbs that an admin granted, to every revision
 	AppliedAt crm.Nanos     `cbor:"5,keyasint"`
 	AppliedBy crm.Actor     `cbor:"6,keyasint"`
-	Deletes   Tally         `cbor:"7,keyasint,omitzero"` // for the breaker
+	Deletes   Tally         `cbor:"7,keyasint,omitzero"`  // for the breaker
+	Paused    bool          `cbor:"8,keyasint,omitempty"` // nothing starts, its runs stand still and its grants rest
 }
 
 // Tally counts what was done in the present hour and the present day of UTC.
@@ -180,6 +181,8 @@ type RunKey struct {
 	Workflow string        `cbor:"2,keyasint"`
 	Hash     [32]byte      `cbor:"3,keyasint"`
 	Run      crm.RunID     `cbor:"4,keyasint"`
+	// Until keeps the key taken after the run is over: the workflow does not let it in again before.
+	Until crm.Nanos `cbor:"5,keyasint,omitempty"`
 }
 
 // ItemKey names a row of a frozen selection.
