@@ -84,6 +84,8 @@ type EventData struct {
 	Reason    string   `cbor:"7,keyasint,omitempty"`
 	Until     Nanos    `cbor:"8,keyasint,omitempty"`
 	OldExists bool     `cbor:"9,keyasint,omitempty"` // the fact was there before with the value Old
+	// OldValue is Old as it was, of a field that was there before.
+	OldValue *Value `cbor:"10,keyasint,omitempty"`
 }
 
 // Field gives what a condition sees under event.NAME: a string or a bool; nil for an unknown name.
@@ -118,6 +120,40 @@ type Event struct {
 	// After is the contact after the mutation: conditions see this image, never what the contact has
 	// become by the time they are evaluated. Nil for the events of a life.
 	After *Contact `cbor:"10,keyasint,omitempty"`
+}
+
+// Before gives the contact as it was before the event, for conditions on what becomes true; nil if there was
+// nobody, or what the event is about cannot be opened. The revisions in it mean nothing.
+func (e *Event) Before() *Contact {
+	if e.After == nil || e.Kind == ContactCreated {
+		return nil
+	}
+	c, d := e.After.Clone(), e.Data
+	var back Mutation
+	switch e.Kind {
+	case ContactTagAdded:
+		back = RemoveTag{Tag: d.Name}
+	case ContactTagRemoved:
+		back = AddTag{Tag: d.Name}
+	case ContactFieldChanged:
+		old := Value{}
+		if d.OldValue != nil {
+			old = *d.OldValue
+		}
+		back = SetField{Name: d.Name, Value: old}
+	case ContactIdentity:
+		back = SetIdentity{Name: d.Name, Value: d.Old}
+	case ContactListChanged:
+		back = SetMembership{List: d.Item, Status: Status(d.Old)}
+	case ContactDNDChanged:
+		back = SetDND{Channel: d.Name, On: !d.On}
+	case ContactArchived:
+		back = Archive{On: !d.On}
+	default:
+		return c // it changed no fact
+	}
+	ChangeFact(c, back, 0, e.At, false)
+	return c
 }
 
 // Refusal says why something that a trigger may have matched starts nothing.

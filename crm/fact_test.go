@@ -53,6 +53,10 @@ func TestChangeFact(t *testing.T) {
 	} {
 		c := tc.was.Clone()
 		kind, data, changed := ChangeFact(c, tc.m, 7, 99, tc.keep)
+		if old := data.OldValue; (old != nil) != (kind == ContactFieldChanged && data.OldExists) || old != nil && old.String() != data.Old {
+			t.Errorf("%s: the old value is %v", tc.name, old)
+		}
+		data.OldValue = nil
 		if kind != tc.kind || data != tc.data || changed != tc.changed || !reflect.DeepEqual(*c, tc.is) {
 			t.Errorf("%s: %s %+v %v\n got %+v\nwant %+v", tc.name, kind, data, changed, *c, tc.is)
 		}

@@ -293,7 +293,11 @@ func (c *Contact) setField(m SetField, rev uint64, keepAbsent bool) (EventKind, 
 	default:
 		c.Fields = slices.Insert(c.Fields, i, Field{Name: name, Value: m.Value, Rev: rev})
 	}
-	return ContactFieldChanged, EventData{Name: name, Value: m.Value.String(), Old: old.String(), OldExists: old.Kind != NoValue}, true
+	data := EventData{Name: name, Value: m.Value.String(), Old: old.String(), OldExists: old.Kind != NoValue}
+	if data.OldExists {
+		data.OldValue = &old
+	}
+	return ContactFieldChanged, data, true
 }
 
 func (c *Contact) setMembership(m SetMembership, rev uint64, at Nanos, keepAbsent bool) (EventKind, EventData, bool) {

@@ -98,6 +98,16 @@ type quietCase struct {
 }
 
 var quietCases = map[string]quietCase{
+	"a condition that becomes true": {
+		trigger: `becomes: '"Lead" in contact.tags and contact.fields.plan == "pro"'`,
+		before:  func(s *scene) { s.tag("Lead"); s.set("plan", "pro") },
+		again:   func(s *scene) { s.set("plan", "free"); s.set("plan", "pro") },
+	},
+	"a condition that a field makes true": {
+		trigger: `becomes: 'contact.fields.plan == "gold"'`,
+		before:  func(s *scene) { s.set("plan", "gold") },
+		again:   func(s *scene) { s.set("plan", "free"); s.set("plan", "gold") },
+	},
 	"a date that came while deleted": {
 		trigger: `cron: "0 2 * * *", over: contacts, where: 'contact.fields.trial_ends != nil and date(contact.fields.trial_ends) < now'`,
 		before:  func(s *scene) { s.set("trial_ends", "2026-03-03") },

@@ -33,7 +33,8 @@ const (
 var gates = map[crm.Verb]string{
 	forAll: `account.show audit.verify bulk.get bulk.list campaign.due campaign.list company.list contact.get contact.history
 		contact.list contact.receipt contact.verify event.status list.list opportunity.list plugin.list policy.knobs policy.show
-		record.list contact.manifest retention.status run.get run.list tag.list workflow.check workflow.list`,
+		record.list contact.manifest retention.status run.get run.list tag.list workflow.check workflow.diff
+		workflow.graph workflow.list workflow.schema workflow.explain workflow.simulate`,
 	forAdmins: `account.create account.hipaa plugin.install policy.set retention.replay`,
 	crm.VerbWrite: `campaign.add campaign.clicked campaign.create campaign.delete campaign.opened campaign.remove campaign.rename
 		campaign.sent company.add company.create company.delete company.remove company.rename contact.archive contact.create
@@ -45,7 +46,7 @@ var gates = map[crm.Verb]string{
 	crm.VerbPurge:   `contact.purge retention.go retention.sweep`,
 	crm.VerbHold:    `contact.hold`,
 	crm.VerbExport:  `contact.export`,
-	crm.VerbApply:   `workflow.apply workflow.delete`,
+	crm.VerbApply:   `workflow.apply workflow.delete workflow.pause workflow.resume`,
 	crm.VerbResume:  `campaign.resume run.cancel run.resume`,
 }
 

@@ -33,7 +33,8 @@ var mayUse = map[string]string{
 	"contact.delete": "a", "contact.restore": "a",
 	"contact.get": "aogv", "contact.list": "aogv", "contact.receipt": "aogv",
 	"record.import": "aog", "record.create": "aog", "record.update": "aog", "record.delete": "aog", "record.list": "aogv",
-	"workflow.check": "aogv", "workflow.apply": "a", "workflow.list": "aogv",
+	"workflow.check": "aogv", "workflow.simulate": "aogv", "workflow.explain": "aogv", "workflow.apply": "a", "workflow.list": "aogv",
+	"workflow.diff": "aogv", "workflow.graph": "aogv", "workflow.schema": "aogv", "workflow.pause": "a", "workflow.resume": "a",
 	"run.list": "aogv", "run.get": "aogv",
 	"retention.go": "a", "retention.replay": "a", "retention.status": "aogv", "retention.sweep": "a",
 	"plugin.list": "aogv", "plugin.install": "a",
@@ -109,6 +110,14 @@ func (r *rig) request(verb string) (any, io.Reader) {
 		return RunResume{Run: crm.RunID{1}, Overdue: crm.OverdueSkip}, nil
 	case "campaign.resume":
 		return CampaignResume{Campaign: crm.ItemID{1}.String(), Contact: ada, Overdue: crm.OverdueSkip}, nil
+	case "workflow.diff":
+		return WorkflowDiff{Files: []File{{Name: "plain.yaml", Content: []byte(plainWorkflow)}}}, nil
+	case "workflow.graph", "workflow.pause", "workflow.resume":
+		ask[Checked](r, "workflow.apply", WorkflowFiles{Files: []File{{Name: "plain.yaml", Content: []byte(plainWorkflow)}}})
+		if verb == "workflow.resume" {
+			ask[None](r, "workflow.pause", WorkflowID{ID: "plain"})
+		}
+		return WorkflowID{ID: "plain"}, nil
 	case "workflow.delete":
 		return WorkflowID{ID: "plain", Confirm: "yes"}, nil
 	case "contact.get", "contact.receipt", "contact.verify", "contact.archive", "contact.unarchive", "contact.export", "record.list":
@@ -123,6 +132,10 @@ func (r *rig) request(verb string) (any, io.Reader) {
 		return ContactID{ID: bob.String()}, nil
 	case "run.get", "run.cancel":
 		return RunID{crm.RunID{1}}, nil
+	case "workflow.simulate":
+		return WorkflowSimulate{File: &File{Name: "plain.yaml", Content: []byte(plainWorkflow)}, Contact: ada}, nil
+	case "workflow.explain":
+		return WorkflowExplain{Contact: ada}, nil
 	case "retention.sweep":
 		return RetentionSweep{Confirm: "PURGE"}, nil
 	case "retention.replay":

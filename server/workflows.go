@@ -40,6 +40,7 @@ type WorkflowView struct {
 	Needs      []string `json:"needs,omitempty"` // the grants that its actions need
 	Grants     []string `json:"grants,omitempty"`
 	Changed    bool     `json:"changed,omitempty"`
+	State      string   `json:"state,omitempty"`           // only in a list: active, paused or deleted
 	Unfinished *int     `json:"unfinished_runs,omitempty"` // only in a list
 }
 
@@ -51,14 +52,7 @@ func workflowCheck(c *call, q WorkflowFiles) (Checked, error) {
 // Check checks workflow files against the actions that a catalogue offers. It needs no store.
 func Check(files []File, specs map[string]plugins.Spec) (Checked, []*workflow.Workflow) {
 	v := Checked{Workflows: []WorkflowView{}, Diagnostics: []*triggers.Diagnostic{}}
-	cat := workflow.Catalogue{}
-	for name, s := range specs {
-		info := workflow.ActionInfo{Schema: s.Schema, External: s.External, Plugin: s.Plugin}
-		for _, e := range s.Effects {
-			info.Effects = append(info.Effects, string(e))
-		}
-		cat[name] = info
-	}
+	cat := catalogue(specs)
 	var defs []*workflow.Workflow
 	for _, f := range files {
 		def, err := workflow.Parse(f.Name, f.Content)
@@ -194,9 +188,20 @@ func workflowList(c *call, _ None) (WorkflowPage, error) {
 		all, err := tx.Workflows(acc.ID)
 		for _, w := range all {
 			n := running[w.ID]
-			page.Workflows = append(page.Workflows, WorkflowView{ID: w.ID, Revision: short(w.Active), Grants: w.Grants, Unfinished: &n})
+			page.Workflows = append(page.Workflows, WorkflowView{ID: w.ID, Revision: short(w.Active), Grants: w.Grants, State: stateOf(w), Unfinished: &n})
 		}
 		return err
 	})
 	return page, err
+}
+
+// stateOf says whether a workflow starts runs.
+func stateOf(w store.Workflow) string {
+	switch {
+	case w.Active == "":
+		return "deleted"
+	case w.Paused:
+		return "paused"
+	}
+	return "active"
 }

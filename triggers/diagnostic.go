@@ -38,6 +38,7 @@ var Codes = map[string]string{
 	codeConstant:  "a constant cannot be read: a pattern, a duration or a date",
 	codeTemplate:  "a ${ is not closed, or holds nothing",
 	codeEvent:     "no trigger can name that kind of event",
+	codeEdge:      "the condition of becomes reads nothing that can change",
 	codeCron:      "the cron schedule cannot be parsed",
 	codeNever:     "the cron schedule never fires",
 	codeZone:      "the time zone is not known",
@@ -56,6 +57,7 @@ const (
 	codeConstant  = "E109"
 	codeTemplate  = "E110"
 	codeEvent     = "E111"
+	codeEdge      = "E112"
 	codeCron      = "E121"
 	codeNever     = "E122"
 	codeZone      = "E123"

@@ -36,10 +36,16 @@ func NewIndex[T any]() *Index[T] { return &Index[T]{kinds: map[crm.EventKind]*sh
 func (x *Index[T]) Add(t *Trigger, payload T) {
 	e := Entry[T]{t, payload, x.added}
 	x.added++
-	s := x.kinds[t.event]
+	for _, kind := range t.events {
+		x.add(kind, t, e)
+	}
+}
+
+func (x *Index[T]) add(kind crm.EventKind, t *Trigger, e Entry[T]) {
+	s := x.kinds[kind]
 	if s == nil {
 		s = &shelf[T]{fields: map[string]map[string][]Entry[T]{}}
-		x.kinds[t.event] = s
+		x.kinds[kind] = s
 	}
 	if t.cond == nil || t.cond.keys.field == "" {
 		s.rest = append(s.rest, e)

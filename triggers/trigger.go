@@ -3,6 +3,7 @@ package triggers
 import (
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/reprieve-run/reprieve/crm"
 )
@@ -10,8 +11,9 @@ import (
 // Trigger is a kind of event with a condition on the event's own images. It says whether it matches;
 // what that starts is not its business.
 type Trigger struct {
-	event crm.EventKind
-	cond  *Expr // nil: always
+	events  []crm.EventKind
+	cond    *Expr // nil: always
+	becomes bool  // the condition has to have been false before the event
 }
 
 // Decision is what a trigger said of an event.
@@ -37,7 +39,7 @@ func Compile(src Source) (*Trigger, error) {
 		}
 		return nil, src.fail(codeEvent, 0, 1, "no trigger can name the event "+clip(string(src.Event)), hint)
 	}
-	t := &Trigger{event: src.Event}
+	t := &Trigger{events: []crm.EventKind{src.Event}}
 	if strings.TrimSpace(src.Text) == "" {
 		return t, nil
 	}
@@ -50,8 +52,39 @@ func Compile(src Source) (*Trigger, error) {
 	return t, nil
 }
 
-// Event gives the kind of event that the trigger is on.
-func (t *Trigger) Event() crm.EventKind { return t.event }
+// changedBy says which kinds of event change facts of a kind.
+var changedBy = map[crm.FactKind][]crm.EventKind{
+	crm.FactTag:      {crm.ContactTagAdded, crm.ContactTagRemoved},
+	crm.FactList:     {crm.ContactListChanged},
+	crm.FactField:    {crm.ContactFieldChanged},
+	crm.FactIdentity: {crm.ContactIdentity},
+	crm.FactDND:      {crm.ContactDNDChanged},
+	crm.FactArchived: {crm.ContactArchived},
+}
+
+// CompileBecomes compiles a condition on the contact that an event has to make true: an edge, never a
+// state. It is held up to events that change what it reads, and to new contacts, of whom nothing was true
+// before.
+func CompileBecomes(src Source) (*Trigger, error) {
+	src.Scope = ScopeContact
+	cond, err := CompileExpr(src, Bool)
+	if err != nil {
+		return nil, err
+	}
+	t := &Trigger{events: []crm.EventKind{crm.ContactCreated}, cond: cond, becomes: true}
+	for _, f := range cond.reads {
+		t.events = append(t.events, changedBy[f.Kind]...)
+	}
+	slices.Sort(t.events)
+	if t.events = slices.Compact(t.events); len(cond.reads) == 0 {
+		return nil, src.fail(codeEdge, 0, utf8.RuneCountInString(src.Text), "nothing that it reads of a contact can change, so it never becomes true",
+			"name a tag, a list, a field, an address or a channel: '\"VIP\" in contact.tags'")
+	}
+	return t, nil
+}
+
+// Events gives the kinds of event that the trigger is on.
+func (t *Trigger) Events() []crm.EventKind { return slices.Clone(t.events) }
 
 // Match says whether the trigger matches an event that may start runs. An error, also of the
 // condition, comes with a Decision that has not matched.
@@ -75,13 +108,21 @@ func (t *Trigger) WouldMatch(ev crm.Event, now crm.Nanos, listName func(crm.Item
 
 func (t *Trigger) match(ev *crm.Event, now crm.Nanos, listName func(crm.ItemID) string) (Decision, error) {
 	switch {
-	case ev.Kind != t.event:
-		return Decision{Why: "the event is " + string(ev.Kind) + ", not " + string(t.event)}, nil
+	case !slices.Contains(t.events, ev.Kind):
+		return Decision{Why: "the event is " + string(ev.Kind) + ", not " + anyOf(t.events)}, nil
 	case t.cond == nil:
 		return Decision{Matched: true, Why: "there is no condition"}, nil
 	}
 	v, at, err := t.cond.eval(&Env{Event: ev, Contact: ev.After, Now: now, ListName: listName})
 	d := Decision{Matched: err == nil && v == true, Reads: t.cond.reads}
+	if d.Matched && t.becomes {
+		if before := ev.Before(); before != nil {
+			if v, at, err = t.cond.eval(&Env{Contact: before, Now: now, ListName: listName}); err == nil && v == true {
+				return Decision{Why: "the condition was true before", Reads: t.cond.reads}, nil
+			}
+			d.Matched = err == nil
+		}
+	}
 	switch {
 	case err != nil:
 		d.Why = at + " cannot be evaluated"
@@ -91,4 +132,13 @@ func (t *Trigger) match(ev *crm.Event, now crm.Nanos, listName func(crm.ItemID) 
 		d.Why = at + " is false"
 	}
 	return d, err
+}
+
+// anyOf lists kinds of event.
+func anyOf(kinds []crm.EventKind) string {
+	words := make([]string, len(kinds))
+	for i, k := range kinds {
+		words[i] = string(k)
+	}
+	return strings.Join(words, " or ")
 }

@@ -65,7 +65,7 @@ func TestMatch(t *testing.T) {
 		}
 	}
 	tr := compileTrigger(t, crm.ContactTagAdded, `"VIP" in contact.tags`)
-	if d, err := tr.Match(happened(t, crm.Event{Kind: crm.ContactTagRemoved}), 1, nil); d.Matched || err != nil || tr.Event() != crm.ContactTagAdded {
+	if d, err := tr.Match(happened(t, crm.Event{Kind: crm.ContactTagRemoved}), 1, nil); d.Matched || err != nil || tr.Events()[0] != crm.ContactTagAdded {
 		t.Errorf("another kind: %+v, %v", d, err)
 	}
 	if d, _ := tr.Match(happened(t, crm.Event{Kind: crm.ContactTagAdded}), 1, nil); len(d.Reads) != 1 || d.Reads[0].Name != "vip" {

@@ -185,7 +185,7 @@ func (r *reader) triggers(w *Workflow, e entry) {
 
 // triggerKeys describes a trigger: what goes only with the other kind has a note that says so.
 func triggerKeys(event, cron bool) keys {
-	k := keys{"id": "", "event": "", "cron": ""}
+	k := keys{"id": "", "event": "", "cron": "", "becomes": ""}
 	k.add("", "if", "timezone", "dst", "misfire", "over", "where")
 	if event && !cron {
 		k.add("this key goes with cron", "timezone", "dst", "misfire", "over", "where")
@@ -193,7 +193,7 @@ func triggerKeys(event, cron bool) keys {
 	if cron && !event {
 		k.add("a schedule chooses by where: if goes with event", "if")
 	}
-	k.add(later, "webhook", "becomes", "batch", "rate", "guard")
+	k.add(later, "webhook", "batch", "rate", "guard")
 	return k
 }
 
@@ -202,7 +202,7 @@ func triggerKeys(event, cron bool) keys {
 func (r *reader) trigger(n *yaml.Node, lines map[string]int) Trigger {
 	at := r.span(n)
 	t := Trigger{Line: at.line, Column: at.column}
-	hasEvent, hasCron := r.hasKey(n, "event"), r.hasKey(n, "cron")
+	hasEvent, hasCron, hasBecomes := r.hasKey(n, "event"), r.hasKey(n, "cron"), r.hasKey(n, "becomes")
 	got := r.fields(n, "a trigger", triggerKeys(hasEvent, hasCron))
 	if got == nil {
 		return t
@@ -211,8 +211,12 @@ func (r *reader) trigger(n *yaml.Node, lines map[string]int) Trigger {
 	if id, ok := got["id"]; ok {
 		t.ID = r.ownID(id, lines, "trigger", "give each trigger its own id")
 	}
-	reported := r.hasKey(n, "webhook") || r.hasKey(n, "becomes") || slices.Contains(r.typos[n], "event") || slices.Contains(r.typos[n], "cron")
+	reported := r.hasKey(n, "webhook") || slices.Contains(r.typos[n], "event") || slices.Contains(r.typos[n], "cron")
 	switch {
+	case hasBecomes && (hasEvent || hasCron):
+		r.fail(codeOneOf, r.span(got["becomes"].key), "make two triggers of it; becomes is held up to every event that can make it true", "a trigger has one of event, becomes and cron")
+	case hasBecomes:
+		r.becomes(&t, got)
 	case hasEvent && hasCron:
 		r.fail(codeOneOf, r.span(got["cron"].key), "make two triggers of it", "a trigger has either event or cron")
 	case hasEvent:
@@ -220,9 +224,24 @@ func (r *reader) trigger(n *yaml.Node, lines map[string]int) Trigger {
 	case hasCron:
 		r.cron(&t, n, got)
 	case !reported:
-		r.fail(codeOneOf, at, "add event: contact.tag_added, or cron: '0 3 * * *'", "a trigger needs event or cron")
+		r.fail(codeOneOf, at, "add event: contact.tag_added, becomes: with a condition, or cron: '0 3 * * *'", "a trigger needs event, becomes or cron")
 	}
 	return t
+}
+
+// becomes reads a condition that an event has to make true.
+func (r *reader) becomes(t *Trigger, got map[string]entry) {
+	if e, ok := got["if"]; ok {
+		r.fail(codeKey, r.span(e.key), "join the two with and", "if goes with event")
+	}
+	e := got["becomes"]
+	if !r.scalar(e) {
+		return
+	}
+	t.Becomes = e.val.Value
+	var err error
+	t.Event, err = triggers.CompileBecomes(r.source(e.val, triggers.ScopeContact))
+	r.take(err, r.span(e.val))
 }
 
 func (r *reader) event(t *Trigger, got map[string]entry) {

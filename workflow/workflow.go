@@ -39,11 +39,12 @@ type Cancel struct {
 	Line, Column int
 }
 
-// Trigger is what starts runs: Event and EventKind are set, or Schedule, Spec, Over and Where.
+// Trigger is what starts runs: Event is set, with EventKind or Becomes, or Schedule, Spec, Over and Where.
 type Trigger struct {
 	ID           string
 	Event        *triggers.Trigger // nil for a schedule
 	EventKind    crm.EventKind
+	Becomes      string             // the condition that an event has to make true, as it is written
 	Schedule     *triggers.Schedule // nil for an event
 	Spec         triggers.ScheduleSpec
 	Over         crm.StateSet       // whom the schedule goes over: OnlyLive or OnlyDeleted

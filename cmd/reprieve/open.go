@@ -153,7 +153,7 @@ type session struct {
 // readOnly says whether a verb only looks.
 func readOnly(verb string) bool {
 	_, act, _ := strings.Cut(verb, ".")
-	return slices.Contains([]string{"list", "get", "show", "status", "check", "receipt", "verify", "preview", "history", "export", "knobs", "manifest"}, act)
+	return slices.Contains([]string{"list", "get", "show", "status", "check", "receipt", "verify", "preview", "history", "export", "knobs", "simulate", "explain", "manifest"}, act)
 }
 
 // open gives a caller: a running server's socket if one listens, else the data directory in this

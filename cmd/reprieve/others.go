@@ -49,14 +49,14 @@ func (c *cli) workflow() *cobra.Command {
 		if err := c.call(cmd.Context(), "workflow.list", server.None{}, &page, nil); err != nil {
 			return err
 		}
-		t, items := table{{"id", "revision", "grants", "unfinished_runs"}}, []any{}
+		t, items := table{{"id", "revision", "grants", "unfinished_runs", "state"}}, []any{}
 		for _, w := range page.Workflows {
-			t = append(t, []string{w.ID, w.Revision, strings.Join(w.Grants, ", "), strconv.Itoa(*w.Unfinished)})
+			t = append(t, []string{w.ID, w.Revision, strings.Join(w.Grants, ", "), strconv.Itoa(*w.Unfinished), w.State})
 			items = append(items, w)
 		}
 		return c.print(page, items, t)
 	}}
-	return group("workflow", "Workflows: check, apply, list, delete", check, apply, list, c.workflowDelete(), c.workflowTest())
+	return group("workflow", "Workflows: check, test, diff, apply, list, graph, pause, resume, delete", append(c.workflowTools(), check, apply, list, c.workflowDelete(), c.workflowTest(), c.workflowSimulate(), c.workflowExplain())...)
 }
 
 // check has files checked by a running server, which knows the installed plugins, or here.
