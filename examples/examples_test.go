@@ -5,12 +5,15 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"io/fs"
+	"os"
 	"path"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/reprieve-run/reprieve/cmd/reprieve/flowtest"
 	"github.com/reprieve-run/reprieve/examples"
 	"github.com/reprieve-run/reprieve/workflow"
 )
@@ -72,6 +75,48 @@ func TestWorkflowsParse(t *testing.T) {
 			t.Errorf("%s: %v", f, err)
 		} else if w.ID+".yaml" != path.Base(f) {
 			t.Errorf("%s has the id %s", f, w.ID)
+		}
+	}
+}
+
+// Every example workflow has tests, and they pass.
+func TestWorkflowsPassTheirTests(t *testing.T) {
+	t.Parallel()
+	var files []string
+	if err := filepath.WalkDir(".", func(path string, _ fs.DirEntry, err error) error {
+		if ext := filepath.Ext(path); ext == ".yaml" || ext == ".yml" {
+			files = append(files, path)
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	var defs []*workflow.Workflow
+	for _, f := range files {
+		src, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Contains(src, []byte("\ntriggers:")) { // the description of a plugin, say
+			continue
+		}
+		def, err := workflow.Parse(f, src)
+		if err != nil {
+			t.Errorf("%s: %v", f, err)
+			continue
+		}
+		if len(def.Tests) == 0 {
+			t.Errorf("%s has no tests", f)
+		}
+		defs = append(defs, def)
+	}
+	results, err := flowtest.Run(t.Context(), defs)
+	if err != nil || len(results) < 11 {
+		t.Fatalf("%d cases, %v", len(results), err)
+	}
+	for _, r := range results {
+		if !r.Passed {
+			t.Errorf("%s:%d %s: %+v\n%s", r.File, r.Line, r.Name, r.Failures, strings.Join(r.Trace, "\n"))
 		}
 	}
 }

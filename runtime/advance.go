@@ -3,6 +3,7 @@ package runtime
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/reprieve-run/reprieve/crm"
 	"github.com/reprieve-run/reprieve/plugins"
@@ -131,7 +132,7 @@ func (t *turn) branch(n *workflow.Node) (int, bool) {
 			if yes, err = arm.If.Bool(t.in.Env); err != nil {
 				t.Run.Step = n.ID
 				t.journal(n, crm.StepRecord{Status: store.StepFailed, Code: "expression", Message: err.Error()})
-				t.fail(fmt.Sprintf("step %s: its condition cannot be decided", n.ID))
+				t.failAt(t.index(n), fmt.Sprintf("step %s: its condition cannot be decided", n.ID))
 				return 0, false
 			}
 		}
@@ -142,6 +143,11 @@ func (t *turn) branch(n *workflow.Node) (int, bool) {
 	}
 	t.journal(n, crm.StepRecord{Status: store.StepDone, Message: "no arm"})
 	return n.Next, true
+}
+
+func (t *turn) index(n *workflow.Node) int {
+	at, _ := t.def.Node(n.ID)
+	return at
 }
 
 func (t *turn) exit(n *workflow.Node) {
@@ -179,7 +185,7 @@ func (t *turn) call(at int, n *workflow.Node) {
 		}
 		if err != nil {
 			t.journal(n, crm.StepRecord{Action: n.Action, Status: store.StepFailed, Code: "expression", Message: err.Error()})
-			t.fail(fmt.Sprintf("step %s: its parameters cannot be made", n.ID))
+			t.failAt(at, fmt.Sprintf("step %s: its parameters cannot be made", n.ID))
 			return
 		}
 	}
@@ -198,9 +204,7 @@ func (t *turn) outcome(at int, o plugins.Outcome) {
 	case plugins.Skip:
 		rec.Status = store.StepSkipped
 	case plugins.Retry:
-		if t.Run.Attempt < maxAttempts {
-			t.Run.Due = t.now + min(max(o.After, backoff(t.Run.Attempt)), maxAfter)
-			t.Run.Attempt++
+		if t.again(n, o) {
 			return
 		}
 		rec.Status, rec.Message = store.StepFailed, fmt.Sprintf("after %d attempts: %s", t.Run.Attempt, o.Message)
@@ -208,6 +212,9 @@ func (t *turn) outcome(at int, o plugins.Outcome) {
 			rec.Code = crm.CodeUnavailable
 		}
 	case plugins.Fail:
+		if slices.Contains(n.Retry.On, o.Code) && t.again(n, o) {
+			return
+		}
 		rec.Status = store.StepFailed
 	default:
 		rec.Status, rec.Code = store.StepUnknown, crm.CodeUnknown
@@ -215,19 +222,59 @@ func (t *turn) outcome(at int, o plugins.Outcome) {
 	t.journal(n, rec)
 	t.Run.Attempt = 0
 	if rec.Status == store.StepFailed || rec.Status == store.StepUnknown {
-		t.fail(fmt.Sprintf("step %s: %s", n.ID, rec.Code))
+		t.failAt(at, fmt.Sprintf("step %s: %s", n.ID, rec.Code))
 		return
 	}
-	if n.Next < 0 {
+	t.goTo(n.Next)
+}
+
+// goTo has the run go on at a node with its next turn, or end.
+func (t *turn) goTo(node int) {
+	if node < 0 {
 		t.finish(crm.RunCompleted, "")
 		return
 	}
-	t.Run.Step, t.Run.Status, t.Run.Due = t.def.Nodes[n.Next].ID, crm.RunActive, t.now
+	t.Run.Step, t.Run.Status, t.Run.Due = t.def.Nodes[node].ID, crm.RunActive, t.now
 }
 
-// backoff doubles from a second up to five minutes.
-func backoff(attempt uint32) crm.Nanos {
-	return min(maxRetry, firstRetry<<min(attempt-1, 20))
+// failAt fails a step: the run goes on as its on_error says, or fails. Then it goes through the workflow's on_error first, if it has one and is not in it
+// already. What it fails for is kept meanwhile: those are words of the engine.
+func (t *turn) failAt(at int, reason string) {
+	if to, caught := t.def.Nodes[at].Caught(); caught {
+		t.goTo(to)
+		return
+	}
+	if h := t.def.Handler; h > 0 && at < h && len(t.Run.State) == 0 {
+		t.Run.State = []byte(reason)
+		t.goTo(h)
+		return
+	}
+	t.fail(reason)
+}
+
+// again has a step tried once more, if it may be.
+func (t *turn) again(n *workflow.Node, o plugins.Outcome) bool {
+	attempts, first, most := n.Retry.Attempts, n.Retry.First, n.Retry.Most
+	if attempts == 0 {
+		attempts = maxAttempts
+	}
+	if first == 0 {
+		first = firstRetry
+	}
+	if most == 0 {
+		most = max(maxRetry, first)
+	}
+	if t.Run.Attempt >= attempts {
+		return false
+	}
+	rest := first
+	for i := uint32(1); i < t.Run.Attempt && rest < most; i++ {
+		rest *= 2
+	}
+	rest = min(rest, most)
+	t.Run.Due = t.now + min(max(o.After, rest), maxAfter)
+	t.Run.Attempt++
+	return true
 }
 
 func (t *turn) journal(n *workflow.Node, r crm.StepRecord) {
@@ -236,6 +283,9 @@ func (t *turn) journal(n *workflow.Node, r crm.StepRecord) {
 }
 
 func (t *turn) finish(s crm.RunStatus, reason string) {
+	if len(t.Run.State) > 0 { // a run that went through on_error has failed all the same
+		s, reason = crm.RunFailed, string(t.Run.State)
+	}
 	t.Run.Status, t.Run.Reason, t.Run.Due, t.Run.EndedAt = s, reason, 0, t.now
 }
 

@@ -3,7 +3,6 @@ package runtime
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/reprieve-run/reprieve/crm"
 	"github.com/reprieve-run/reprieve/plugins"
@@ -146,16 +145,10 @@ func (e *Engine) again(ctx context.Context, p *pending) error {
 	return nil
 }
 
-// refuse turns a refused effect into the step's failure.
+// refuse takes a refused effect for the step's failure, with the code and the words of the refusal.
 func (e *Engine) refuse(p *pending, err error) {
-	for i := range p.turn.Steps {
-		if s := &p.turn.Steps[i]; s.Action != "" {
-			s.Status, s.Code, s.Message, s.Output = store.StepFailed, crm.CodeOf(err), err.Error(), nil
-		}
-	}
-	p.turn.Effects = nil
-	p.turn.Run.Step, p.turn.Run.Status, p.turn.Run.Due = p.asked.Step, crm.RunFailed, 0
-	p.turn.Run.Reason = fmt.Sprintf("step %s: %s", p.asked.Step, crm.CodeOf(err))
+	p.turn, p.call = p.base, p.asked
+	p.goOn(plugins.Outcome{Status: plugins.Fail, Code: crm.CodeOf(err), Message: err.Error()})
 }
 
 // superseded journals the result that came too late for its run: the contact was deleted or restored

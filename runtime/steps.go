@@ -22,6 +22,7 @@ type pending struct {
 	def  *workflow.Workflow
 	env  triggers.Env // the snapshot that the turn was decided on
 	turn Turn
+	base Turn // as it was before the outcome of its call
 	seen store.Seen
 
 	call    *Call            // the action that the turn has come to
@@ -195,7 +196,7 @@ func (e *Engine) snapshot(tx *store.Tx, p *pending, lists map[crm.AccountID]map[
 	}
 	p.env = triggers.Env{Contact: c, Life: life, Tombstone: tomb, Now: tx.Now(), ListName: names,
 		Run: triggers.RunInfo{ID: p.was.ID.String(), Workflow: p.was.Workflow, Trigger: p.was.Trigger, StartedAt: p.was.StartedAt}}
-	if !p.def.Uses("steps") {
+	if !p.def.Uses("steps") && !p.def.Uses("error") {
 		return nil
 	}
 	steps, err := tx.Steps(p.was.ID)
@@ -209,6 +210,9 @@ func (e *Engine) snapshot(tx *store.Tx, p *pending, lists map[crm.AccountID]map[
 			_ = json.Unmarshal(s.Output, &info.Output) // checked when it came; a condition on nothing says so
 		}
 		p.env.Steps[s.Path] = info
+		if s.Status == store.StepFailed || s.Status == store.StepUnknown {
+			p.env.Error = triggers.ErrorInfo{Step: s.Path, Code: s.Code, Message: s.Message}
+		}
 	}
 	return nil
 }
@@ -238,7 +242,7 @@ func (p *pending) see(reads []crm.Fact) {
 // goOn takes the turn on with the outcome of its call.
 func (p *pending) goOn(o plugins.Outcome) {
 	before := p.turn
-	p.asked, p.outcome = p.call, &o
+	p.base, p.asked, p.outcome = before, p.call, &o
 	p.turn = Advance(p.def, before.Run, Input{Env: p.env, Outcome: &o, Plugin: p.spec.Plugin + "@" + p.spec.Version}, p.env.Now)
 	p.turn.Steps = append(before.Steps, p.turn.Steps...)
 	p.see(before.Reads)

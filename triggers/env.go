@@ -14,6 +14,7 @@ type Env struct {
 	Life      crm.Life
 	Tombstone *crm.Manifest // nil for a live contact
 	Run       RunInfo
+	Error     ErrorInfo           // of the step that failed last, for a handler
 	Steps     map[string]StepInfo // by step id; a step that has not run is not there
 	Now       crm.Nanos
 	ListName  func(crm.ItemID) string // nil: a list is named by its id's text; "": the list is gone, and nobody is on it
@@ -24,6 +25,9 @@ type RunInfo struct {
 	ID, Workflow, Trigger string
 	StartedAt             crm.Nanos
 }
+
+// ErrorInfo is what a handler sees of a failure. The message may be a plugin's words about the contact.
+type ErrorInfo struct{ Step, Code, Message string }
 
 // StepInfo is what an expression sees of a step that has run.
 type StepInfo struct {

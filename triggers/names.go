@@ -118,6 +118,13 @@ var runNames = map[string]name{
 	"started_at": {typ: timeType, get: func(e *Env) any { return e.Run.StartedAt.Time() }},
 }
 
+// errorNames are what a handler sees of the failure that it is for.
+var errorNames = map[string]name{
+	"step":    text(func(e *Env) string { return e.Error.Step }),
+	"code":    text(func(e *Env) string { return e.Error.Code }),
+	"message": text(func(e *Env) string { return e.Error.Message }),
+}
+
 var now = name{typ: timeType, get: func(e *Env) any { return e.Now.Time() }}
 
 // eventNames gives what is under event.* for one kind of event. The kind of the event itself is
@@ -199,6 +206,8 @@ func (s Source) fieldsOf(root string) map[string]name {
 		return tombstoneNames
 	case "run":
 		return runNames
+	case "error":
+		return errorNames
 	case "event":
 		return eventNames(s.Event)
 	}

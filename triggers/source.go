@@ -29,7 +29,7 @@ const (
 	ScopeContact                     // contact.*
 	ScopeTombstone                   // tombstone.*
 	ScopeRun                         // run.*, steps.*
-	ScopeError                       // reserved
+	ScopeError                       // error.*
 )
 
 // part is a stretch of the source as a source of its own, from a rune offset on.

@@ -228,6 +228,11 @@ func (r *reader) paths(w *Workflow, cat Catalogue) {
 		switch n.Kind {
 		case Action:
 			push(n.Next, s.is.after(cat[n.Action].Effects))
+			if to, caught := n.Caught(); caught {
+				push(to, s.is)
+			} else if w.Handler > 0 && s.node < w.Handler {
+				push(w.Handler, s.is)
+			}
 		case Wait:
 			push(n.Next, s.is)
 		case Branch:

@@ -75,3 +75,35 @@ func TestGraphHasEverything(t *testing.T) {
 		}
 	}
 }
+
+// FuzzPictures: whatever Parse accepts can be drawn, each node of the flowchart on one line, and differs from
+// itself by nothing.
+func FuzzPictures(f *testing.F) {
+	for _, pattern := range []string{"testdata/good/*.yaml", "testdata/graph/*.yaml"} {
+		for _, src := range files(f, pattern) {
+			f.Add(src)
+		}
+	}
+	f.Fuzz(func(t *testing.T, src []byte) {
+		w, err := Parse("f.yaml", src)
+		if err != nil {
+			return
+		}
+		if d := Diff(w, w); !d.Empty() {
+			t.Errorf("it differs from itself by %s", shown(d))
+		}
+		if text := w.Graph(); !strings.HasPrefix(text, w.ID) {
+			t.Errorf("the tree is %s", text)
+		}
+		for line := range strings.Lines(w.Mermaid()) {
+			if strings.Count(line, `"`)%2 != 0 {
+				t.Errorf("a quote is open in %s", line)
+			}
+		}
+		for _, n := range w.Nodes {
+			if strings.Count(w.Mermaid(), "\n  s_"+n.ID+"[\"")+strings.Count(w.Mermaid(), "\n  s_"+n.ID+"{")+strings.Count(w.Mermaid(), "\n  s_"+n.ID+"(") != 1 {
+				t.Errorf("the step %s is not drawn once", n.ID)
+			}
+		}
+	})
+}

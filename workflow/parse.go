@@ -43,7 +43,7 @@ func Parse(name string, src []byte) (*Workflow, error) {
 }
 
 var topKeys = keys{"version": "", "id": "", "name": "", "triggers": "", "filter": "", "run": "", "steps": "",
-	"on_error": later, "tests": "", "on": "the key is triggers"}
+	"on_error": "", "tests": "", "on": "the key is triggers"}
 
 func (r *reader) workflow(w *Workflow, root *yaml.Node) {
 	got := r.fields(root, "a workflow", topKeys)
@@ -79,6 +79,16 @@ func (r *reader) workflow(w *Workflow, root *yaml.Node) {
 			r.fail(codeMissing, r.span(e.key), "add a step: - {id: done, exit: {status: completed}}", "a workflow needs at least one step")
 		}
 		w.Nodes = flatten(nil, steps, -1)
+		if e, ok := got["on_error"]; ok {
+			s.failing = true
+			if e.val.Kind == yaml.SequenceNode && len(e.val.Content) == 0 {
+				r.fail(codeMissing, r.span(e.key), "add a step, or leave on_error out", "on_error needs at least one step")
+			}
+			if handler := s.steps(e); len(handler) > 0 {
+				w.Handler = len(w.Nodes)
+				w.Nodes = flatten(w.Nodes, handler, -1)
+			}
+		}
 		for i, n := range w.Nodes {
 			w.index[n.ID] = i
 		}

@@ -35,6 +35,9 @@ func Schema(cat Catalogue) []byte {
 
 // described is a schema with the text that an editor shows.
 func described(doc string, s js) js {
+	if s["$ref"] != nil { // what stands beside one does not count in this draft
+		s = js{"allOf": jsList{s}}
+	}
 	s = maps.Clone(s)
 	s["description"] = doc
 	return s

@@ -101,9 +101,15 @@ func stepDocs(cat Catalogue) map[string]js {
 		"for_each": described("Steps for each item of a list", js{}),
 		"parallel": described("Steps beside each other", js{}),
 		"call":     described("Another workflow", js{}),
-		"retry":    described("How often and when an action that failed is tried again", js{}),
-		"timeout":  described("How long the step may take", duration),
-		"on_error": described("What happens when the step has failed for good", js{}),
+		"retry": described("How often and when an action that failed is tried again", closed(map[string]js{
+			"attempts": described("How often it is tried in all, from 1 to 100", js{"type": "integer", "minimum": 1, "maximum": 100}),
+			"first":    described("How long after the first time; then twice as long each time. At most 1d", duration),
+			"most":     described("The longest time between two tries. At most 1d", duration),
+			"on":       described("The codes of failures that are tried again", list(anyExpr)),
+		})),
+		"timeout": described("How long the step may take", duration),
+		"on_error": described("What happens when the step has failed for good: fail (the default), continue, or steps, after which the run goes on",
+			js{"anyOf": jsList{enum("fail", "continue"), js{"$ref": "#/definitions/steps"}}}),
 	}
 }
 

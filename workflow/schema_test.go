@@ -72,6 +72,7 @@ var probes = []probe{
 	{"version: 1\nid: w\ntriggers: [{id: t, cron: '@daily', over: contacts, misfire: {%s}}]\nsteps: [{id: s, wait: 1d}]\n", "triggers/[]/misfire"},
 	{"version: 1\nid: w\ntriggers: [{id: t, event: contact.created}]\nsteps: [{id: s, exit: {%s}}]\n", "steps/[]/exit"},
 	{"version: 1\nid: w\ntriggers: [{id: t, event: contact.created}]\nsteps: [{id: s, branch: [{%s}]}]\n", "steps/[]/branch/[]"},
+	{"version: 1\nid: w\ntriggers: [{id: t, event: contact.created}]\nsteps: [{id: s, action: a, retry: {%s}}]\n", "steps/[]/retry"},
 	{"version: 1\nid: w\ntriggers: [{id: t, event: contact.created}]\nsteps: [{%s}]\n", "steps/[]"},
 }
 
@@ -133,7 +134,11 @@ func TestSchemaAgreesWithTheParser(t *testing.T) {
 			t.Errorf("%q: the schema has the keys %v, the parser %v", p.path, slices.Sorted(maps.Keys(props)), want)
 		}
 		for key, val := range props {
-			words, ok := val.(map[string]any)["enum"].([]any)
+			s := val.(map[string]any)
+			if ways, ok := s["anyOf"].([]any); ok {
+				s = ways[0].(map[string]any)
+			}
+			words, ok := s["enum"].([]any)
 			if _, text := slices.Concat(words, []any{0})[0].(string); !ok || !text {
 				continue
 			}

@@ -2,6 +2,7 @@ package workflow
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/reprieve-run/reprieve/crm"
@@ -14,8 +15,10 @@ const stepScope = triggers.ScopeContact | triggers.ScopeTombstone | triggers.Sco
 
 // step is a step as the file nests it.
 type step struct {
-	node Node
-	arms [][]step // of a branch: node.Arms' steps
+	node    Node
+	arms    [][]step // of a branch: node.Arms' steps
+	caught  bool     // it has an on_error
+	handler []step   // the steps of it; none: it goes on
 }
 
 // size counts the nodes that a step becomes.
@@ -25,6 +28,9 @@ func (s step) size() int {
 		for _, t := range arm {
 			n += t.size()
 		}
+	}
+	for _, t := range s.handler {
+		n += t.size()
 	}
 	return n
 }
@@ -49,6 +55,16 @@ func flatten(nodes []Node, steps []step, after int) []Node {
 			}
 			nodes = flatten(nodes, arm, next)
 		}
+		if s.caught {
+			to := next
+			if len(s.handler) > 0 {
+				to = len(nodes)
+			}
+			if nodes[at].OnError = to + 1; to < 0 {
+				nodes[at].OnError = -1
+			}
+			nodes = flatten(nodes, s.handler, next)
+		}
 	}
 	return nodes
 }
@@ -59,6 +75,7 @@ type stepReader struct {
 	*reader
 	lines   map[string]int // id to line, of the whole file
 	visible []string
+	failing bool // these steps are for a failure: they see error.*
 }
 
 func (r *stepReader) steps(e entry) []step {
@@ -72,7 +89,7 @@ func (r *stepReader) steps(e entry) []step {
 }
 
 var stepKeys = keys{"id": "", "action": "", "with": "", "wait": "", "branch": "", "exit": "",
-	"set": later, "for_each": later, "parallel": later, "call": later, "retry": later, "timeout": later, "on_error": later,
+	"set": later, "for_each": later, "parallel": later, "call": later, "timeout": later, "retry": "", "on_error": "",
 	"if": "put the step into a branch: its arms have an if"}
 
 var stepKinds = []string{"action", "wait", "branch", "exit"}
@@ -151,6 +168,63 @@ func (r *stepReader) body(s *step, got map[string]entry) {
 		s.node.Kind = Branch
 		r.branch(s, e)
 	}
+	for _, k := range []string{"retry", "on_error"} {
+		if e, ok := got[k]; ok && s.node.Kind != Action {
+			r.fail(codeKey, r.span(e.key), "only an action fails and is tried again", "%s goes with an action", k)
+		}
+	}
+	if e, ok := got["retry"]; ok {
+		r.retry(&s.node.Retry, e)
+	}
+	if e, ok := got["on_error"]; ok {
+		r.onError(s, e)
+	}
+}
+
+// retry reads how often a step is tried.
+func (r *stepReader) retry(n *Retry, e entry) {
+	got := r.fields(e.val, "retry", keys{"attempts": "", "first": "", "most": "", "on": ""})
+	if a, ok := got["attempts"]; ok && r.scalar(a) {
+		times, err := strconv.Atoi(a.val.Value)
+		if err != nil || times < 1 || times > 100 || a.val.Tag != "!!int" {
+			r.fail(codeValue, r.span(a.val), "a whole number from 1 to 100; 1 tries it once", "attempts cannot be %q", a.val.Value)
+		}
+		n.Attempts = uint32(max(times, 0))
+	}
+	if d, ok := got["first"]; ok {
+		if n.First = r.positive(d); n.First > crm.Day {
+			r.fail(codeDuration, r.span(d.val), "at most 1d", "first cannot be %s", d.val.Value)
+		}
+	}
+	if d, ok := got["most"]; ok {
+		if n.Most = r.positive(d); n.Most > crm.Day || n.Most < n.First {
+			r.fail(codeDuration, r.span(d.val), "at most 1d, and not shorter than first", "most cannot be %s", d.val.Value)
+		}
+	}
+	if on, ok := got["on"]; ok {
+		for _, item := range r.list(on) {
+			if code := (entry{on.key, item}); r.scalar(code) {
+				n.On = append(n.On, item.Value)
+			}
+		}
+	}
+}
+
+// onError reads what becomes of a run whose step fails: fail, continue, or steps that it goes through first.
+func (r *stepReader) onError(s *step, e entry) {
+	if e.val.Kind == yaml.ScalarNode {
+		s.caught = r.oneOf(e, "fail", "continue") == "continue"
+		return
+	}
+	if e.val.Kind == yaml.SequenceNode && len(e.val.Content) == 0 {
+		r.fail(codeMissing, r.span(e.key), "add a step, or write on_error: continue", "on_error needs at least one step")
+	}
+	before := r.visible
+	was := r.failing
+	r.failing = true
+	s.caught, s.handler = true, r.steps(e)
+	r.failing = was
+	r.visible = append(slices.Clip(before), r.visible[len(before):]...)
 }
 
 func (r *stepReader) exit(n *Node, e entry) {
@@ -215,7 +289,11 @@ func (r *stepReader) condition(n *yaml.Node, got map[string]entry) *triggers.Exp
 }
 
 func (r *stepReader) stepSource(n *yaml.Node) triggers.Source {
-	src := r.source(n, stepScope)
+	scope := stepScope
+	if r.failing {
+		scope |= triggers.ScopeError
+	}
+	src := r.source(n, scope)
 	src.Steps = slices.Clip(r.visible)
 	return src
 }

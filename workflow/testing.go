@@ -26,7 +26,9 @@ type TestItem struct {
 	Contact string // whose; the ID of a TestContact
 	Send    *Send
 	Advance crm.Nanos // time passes, and on the way what is due happens
-	Delete  bool      // a person deletes the contact
+	Delete  bool      // the contact is deleted, by a person or by the workflow By
+	By      string    // of Delete: the id of another workflow, or of this one
+	Reason  string    // of Delete
 	Restore bool      // a person restores it
 	Expect  *Expect
 	Line    int // 1-based

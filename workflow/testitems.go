@@ -37,7 +37,11 @@ func (r *testReader) item(e entry) TestItem {
 		}
 	case "delete", "restore":
 		it.Delete, it.Restore = e.key.Value == "delete", e.key.Value == "restore"
-		r.whose(&it, e)
+		if it.Delete && e.val.Kind == yaml.MappingNode {
+			r.deletion(&it, e.val)
+		} else {
+			r.whose(&it, e)
+		}
 	case "expect":
 		it.Expect = r.expect(&it, e.val)
 	}
@@ -52,6 +56,20 @@ func (r *testReader) whose(it *TestItem, e entry) {
 		return
 	}
 	r.named(it, e)
+}
+
+// deletion reads who deletes whom, and why.
+func (r *testReader) deletion(it *TestItem, n *yaml.Node) {
+	got := r.fields(n, "delete", keys{"contact": "", "workflow": "", "reason": ""})
+	if e, ok := got["contact"]; ok {
+		r.named(it, e)
+	}
+	if e, ok := got["workflow"]; ok {
+		it.By = r.id(e, workflowID, workflowIDHint)
+	}
+	if e, ok := got["reason"]; ok {
+		it.Reason, _ = r.text(e)
+	}
 }
 
 // named reads the id of one of the case's contacts.

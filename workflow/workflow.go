@@ -18,6 +18,7 @@ type Workflow struct {
 	Reenter  Reenter
 	CancelOn []Cancel
 	Timeout  crm.Nanos // how long a run may take from its start; 0: as long as it likes
+	Handler  int       // the index of the first step of on_error, which a failed run goes through before it ends; 0: there is none
 	Nodes    []Node    // the steps in the order of the file; a run starts at index 0
 	Tests    []Test    // the cases of its tests
 
@@ -77,11 +78,32 @@ type Node struct {
 	Wait         crm.Nanos // of a wait: nanoseconds
 	Arms         []Arm     // of a branch
 	Next         int       // the index of the node after this one, for a branch that no arm takes too; -1: the run ends
+	Retry        Retry     // of an action
+	OnError      int       // of an action: see Caught
 	ExitStatus   string    // of an exit: completed, skipped or failed
 	ExitReason   *triggers.Template
 	Line, Column int // 1-based
 
 	at span // what Check points at: the action's name, else the step's first key
+}
+
+// Retry says how often a step is tried, and how long it rests in between. The zero Retry is the engine's own.
+type Retry struct {
+	Attempts    uint32    // in all; 0: as the engine has it
+	First, Most crm.Nanos // the rest after the first attempt, which doubles up to Most; 0: as the engine has it
+	On          []string  // codes of failures that are tried again too
+}
+
+// Caught says whether a step's failure does not fail the run, and the index of the node at which it goes on,
+// -1 if it ends there.
+func (n *Node) Caught() (next int, caught bool) {
+	switch {
+	case n.OnError == 0:
+		return 0, false
+	case n.OnError < 0:
+		return -1, true
+	}
+	return n.OnError - 1, true
 }
 
 // Arm is one way out of a branch.

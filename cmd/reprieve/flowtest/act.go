@@ -3,6 +3,7 @@ package flowtest
 import (
 	"errors"
 	"slices"
+	"strings"
 
 	"github.com/reprieve-run/reprieve/crm"
 	"github.com/reprieve-run/reprieve/store"
@@ -18,7 +19,7 @@ func (b *bench) prepare(tx *store.Tx) (err error) {
 	if err := tx.PutAccount(crm.Account{ID: b.account, Name: "test", CreatedAt: tx.Now(), Policy: crm.DefaultPolicy()}); err != nil {
 		return err
 	}
-	b.people, b.objects = map[string]crm.Key{}, map[string]crm.ItemID{}
+	b.others, b.people, b.objects = nil, map[string]crm.Key{}, map[string]crm.ItemID{}
 	for _, it := range b.test.Do {
 		if s := it.Send; s != nil && (s.Event == crm.CampaignEnrolled || s.Event == crm.CampaignLeft) {
 			if _, err := b.object(tx, crm.Campaign, s.Name); err != nil {
@@ -41,6 +42,16 @@ func (b *bench) prepare(tx *store.Tx) (err error) {
 		if _, err := tx.Apply(person, crm.Cause{Kind: crm.ByImport}, crm.Create{Contact: c}); err != nil {
 			return err
 		}
+	}
+	for _, it := range b.test.Do { // a workflow that only deletes whom the case says
+		if it.By == "" || it.By == b.def.ID {
+			continue
+		}
+		other := &workflow.Workflow{ID: it.By, Revision: strings.Repeat("0", 64)}
+		if _, err := tx.ApplyWorkflow(person, b.account, other.ID, other.Revision, "", []byte("#"), grants); err != nil {
+			return err
+		}
+		b.others = append(b.others, other)
 	}
 	_, err = tx.ApplyWorkflow(person, b.account, b.def.ID, b.def.Revision, b.def.File, b.def.Source[:min(len(b.def.Source), 64)], grants)
 	return err
@@ -119,7 +130,11 @@ func (b *bench) apply(it *workflow.TestItem, make func(*store.Tx, *workflow.Test
 		if err != nil {
 			return err
 		}
-		evs, err := tx.Apply(person, crm.Cause{Kind: crm.ByPerson}, m)
+		by, why := person, crm.Cause{Kind: crm.ByPerson}
+		if it.By != "" {
+			by, why = crm.Actor{ID: "workflow:" + it.By, Role: crm.System}, crm.Cause{Kind: crm.ByWorkflow, Workflow: it.By, Depth: 1}
+		}
+		evs, err := tx.Apply(by, why, m)
 		nothing = len(evs) == 0
 		return err
 	})

@@ -51,6 +51,7 @@ type bench struct {
 	engine  *runtime.Engine
 	log     lines
 	account crm.AccountID
+	others  []*workflow.Workflow
 	people  map[string]crm.Key
 	objects map[string]crm.ItemID // "list name" and "campaign name", folded
 	stops   int
@@ -107,7 +108,9 @@ func (b *bench) open() error {
 	if err := b.store.Update(b.ctx, b.prepare); err != nil {
 		return err
 	}
-	b.engine.Know(b.account, b.def)
+	for _, def := range append(b.others, b.def) {
+		b.engine.Know(b.account, def)
+	}
 	return b.engine.Settle(b.ctx)
 }
 
@@ -153,7 +156,7 @@ func (b *bench) do(it *workflow.TestItem) error {
 	case it.Delete:
 		b.note("delete %s", it.Contact)
 		if err := b.apply(it, func(*store.Tx, *workflow.TestItem, crm.Key) (crm.Mutation, error) {
-			return crm.Delete{Contact: b.people[it.Contact], Reason: "test"}, nil
+			return crm.Delete{Contact: b.people[it.Contact], Reason: it.Reason}, nil
 		}); err != nil {
 			return err
 		}

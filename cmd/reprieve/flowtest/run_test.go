@@ -104,24 +104,39 @@ func TestCases(t *testing.T) {
 	}
 }
 
-// A thousand cases of one file run in seconds; what each costs does not grow with how many there are.
-func TestAThousandCases(t *testing.T) {
-	t.Parallel()
-	if testing.Short() {
-		t.Skip("a thousand stores")
-	}
+// many is a file with n cases.
+func many(n int) string {
 	var b strings.Builder
 	b.WriteString(cleanup + "tests:\n")
-	for i := range 1000 {
+	for i := range n {
 		fmt.Fprintf(&b, "  - {name: case %d, send: {event: contact.tag_added, tag: Unsubscribed}, advance: 14d, expect: {actions: [contact.delete]}}\n", i)
 	}
-	got, err := Run(t.Context(), []*workflow.Workflow{parse(t, b.String())})
-	if err != nil || len(got) != 1000 {
+	return b.String()
+}
+
+// Many cases of one file run beside each other and do not see each other.
+func TestManyCases(t *testing.T) {
+	t.Parallel()
+	got, err := Run(t.Context(), []*workflow.Workflow{parse(t, many(200))})
+	if err != nil || len(got) != 200 {
 		t.Fatalf("%d results, %v", len(got), err)
 	}
-	for _, r := range got {
-		if !r.Passed {
-			t.Fatalf("%s: %+v", r.Name, r.Failures)
+	for i, r := range got {
+		if !r.Passed || r.Name != fmt.Sprintf("case %d", i) {
+			t.Fatalf("%d, %s: %+v", i, r.Name, r.Failures)
+		}
+	}
+}
+
+// BenchmarkThousandCases runs a thousand cases of one file, each with a wait of 14 days and a delete.
+func BenchmarkThousandCases(b *testing.B) {
+	def, err := workflow.Parse("test.yaml", []byte(many(1000)))
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if _, err := Run(b.Context(), []*workflow.Workflow{def}); err != nil {
+			b.Fatal(err)
 		}
 	}
 }
