@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/reprieve-run/reprieve/crm"
 	"github.com/reprieve-run/reprieve/plugins"
@@ -107,7 +108,11 @@ func (t *turn) step(at int) (next int, more bool) {
 	switch n.Kind {
 	case workflow.Wait:
 		if arrived {
-			t.Run.Step, t.Run.Status, t.Run.Due = n.ID, crm.RunWaiting, t.now+n.Wait
+			due, ok := t.until(n)
+			if !ok {
+				return 0, false
+			}
+			t.Run.Step, t.Run.Status, t.Run.Due = n.ID, crm.RunWaiting, due
 			return 0, false
 		}
 		t.Run.Status = crm.RunActive
@@ -120,6 +125,27 @@ func (t *turn) step(at int) (next int, more bool) {
 		return 0, false
 	}
 	t.call(at, n)
+	return 0, false
+}
+
+// until gives the instant at which a wait ends; one that has passed is now. An expression that gives none
+// fails the step.
+func (t *turn) until(n *workflow.Node) (crm.Nanos, bool) {
+	if n.Until == nil {
+		return t.now + n.Wait, true
+	}
+	t.Reads = append(t.Reads, n.Until.Reads()...)
+	v, err := n.Until.Eval(t.in.Env)
+	if at, ok := v.(time.Time); ok && err == nil {
+		return max(crm.At(at), t.now), true
+	}
+	message := "it gives no instant"
+	if err != nil {
+		message = err.Error()
+	}
+	t.Run.Step = n.ID
+	t.journal(n, crm.StepRecord{Status: store.StepFailed, Code: "expression", Message: message})
+	t.failAt(t.index(n), fmt.Sprintf("step %s: it cannot be decided until when it waits", n.ID))
 	return 0, false
 }
 

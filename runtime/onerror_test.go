@@ -145,3 +145,45 @@ func TestRetry(t *testing.T) {
 		})
 	}
 }
+
+// A wait until an instant ends then, over restarts; one that has passed goes on at once; what is no instant
+// fails the step.
+func TestWaitUntil(t *testing.T) {
+	t.Parallel()
+	flow := `
+triggers: [{id: tagged, event: contact.tag_added, if: event.tag == "go"}]
+steps:
+  - {id: rest, wait: {until: %s}}
+  - {id: act, action: mark}
+`
+	in := func(d time.Duration) string { return start.Add(d).UTC().Format(time.RFC3339) }
+	for name, c := range map[string]struct {
+		until, field    string
+		soon, then, end string // at once, after 47 hours, after 49 hours
+	}{
+		"a date of the contact": {"date(contact.fields.ends)", in(48 * time.Hour), "w waiting rest", "w waiting rest", "w completed act"},
+		"one that has passed":   {"date(contact.fields.ends)", in(-time.Hour), "w completed act", "w completed act", "w completed act"},
+		"relative to the run":   {"run.started_at + duration('48h')", "", "w waiting rest", "w waiting rest", "w completed act"},
+		"no date":               {"date(contact.fields.ends)", "soon", "w failed rest step rest: it cannot be decided until when it waits", "", ""},
+		"no instant":            {"contact.fields.ends", "soon", "w failed rest step rest: it cannot be decided until when it waits", "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newScene(t, 93)
+			s.set("ends", c.field)
+			s.workflow("w", fmt.Sprintf(flow, c.until))
+			s.tag("go")
+			s.settle()
+			s.expect("at once", s.runs(s.k), []string{c.soon})
+			if c.end == "" {
+				return
+			}
+			s.set("ends", in(9000*time.Hour)) // it was decided when the run came there
+			s.restart()
+			s.pass(47 * time.Hour)
+			s.expect("then", s.runs(s.k), []string{c.then})
+			s.pass(2 * time.Hour)
+			s.expect("in the end", s.runs(s.k), []string{c.end})
+		})
+	}
+}

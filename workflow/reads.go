@@ -37,7 +37,7 @@ func (v *Value) uses(name string) bool {
 // itself reading it.
 func (w *Workflow) Uses(name string) bool {
 	return slices.ContainsFunc(w.Nodes, func(n Node) bool {
-		return n.With.uses(name) || n.ExitReason != nil && n.ExitReason.Uses(name) ||
+		return n.With.uses(name) || n.Until != nil && n.Until.Uses(name) || n.ExitReason != nil && n.ExitReason.Uses(name) ||
 			slices.ContainsFunc(n.Arms, func(a Arm) bool { return a.If != nil && a.If.Uses(name) })
 	})
 }

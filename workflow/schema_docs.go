@@ -91,7 +91,9 @@ func stepDocs(cat Catalogue) map[string]js {
 		"action": described("The action that a plugin executes", actionNames(cat)),
 		"with":   described("The action's parameters. Texts are templates: ${ expression }", js{"type": "object"}),
 		"wait": described("Sleeps: a duration as in 14d, 36h or 1d12h. The instant is stored, so it survives anything",
-			js{"anyOf": jsList{duration, js{"type": "object"}}}),
+			js{"anyOf": jsList{duration, closed(map[string]js{
+				"until": described("An expression that gives the instant at which the wait ends: date(contact.fields.trial_ends)", anyExpr),
+			}, "until")}}),
 		"branch": described("Goes on with the first arm whose condition holds", js{"type": "array", "minItems": 1, "items": arm}),
 		"exit": described("Ends the run", closed(map[string]js{
 			"status": described("What the run is then", enum("completed", "skipped", "failed")),

@@ -139,7 +139,7 @@ func (r *stepReader) body(s *step, got map[string]entry) {
 	if e, ok := got["wait"]; ok {
 		s.node.Kind = Wait
 		if e.val.Kind == yaml.MappingNode {
-			r.fail(codeLater, r.span(e.key), "write a duration, as in wait: 14d", "a wait for anything but a duration is not supported yet")
+			r.until(&s.node, e)
 		} else {
 			s.node.Wait = r.duration(e)
 		}
@@ -178,6 +178,19 @@ func (r *stepReader) body(s *step, got map[string]entry) {
 	}
 	if e, ok := got["on_error"]; ok {
 		r.onError(s, e)
+	}
+}
+
+// until reads the instant at which a wait ends.
+func (r *stepReader) until(n *Node, e entry) {
+	got := r.fields(e.val, "wait", keys{"until": "", "event": later, "timeout": later, "window": later})
+	if !r.hasKey(e.val, "event") && !r.hasKey(e.val, "window") {
+		r.need(e.val, "wait", got, "until")
+	}
+	if u, ok := got["until"]; ok && r.scalar(u) {
+		var err error
+		n.Until, err = triggers.CompileExpr(r.stepSource(u.val), triggers.Any)
+		r.takeStep(err, u.val)
 	}
 }
 

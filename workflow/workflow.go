@@ -73,14 +73,15 @@ func (k NodeKind) String() string {
 type Node struct {
 	ID           string
 	Kind         NodeKind
-	Action       string    // of an action: the name of it
-	With         *Value    // of an action: its parameters, nil if there are none
-	Wait         crm.Nanos // of a wait: nanoseconds
-	Arms         []Arm     // of a branch
-	Next         int       // the index of the node after this one, for a branch that no arm takes too; -1: the run ends
-	Retry        Retry     // of an action
-	OnError      int       // of an action: see Caught
-	ExitStatus   string    // of an exit: completed, skipped or failed
+	Action       string         // of an action: the name of it
+	With         *Value         // of an action: its parameters, nil if there are none
+	Wait         crm.Nanos      // of a wait: nanoseconds
+	Until        *triggers.Expr // of a wait: gives the instant at which it ends; nil: after Wait
+	Arms         []Arm          // of a branch
+	Next         int            // the index of the node after this one, for a branch that no arm takes too; -1: the run ends
+	Retry        Retry          // of an action
+	OnError      int            // of an action: see Caught
+	ExitStatus   string         // of an exit: completed, skipped or failed
 	ExitReason   *triggers.Template
 	Line, Column int // 1-based
 
