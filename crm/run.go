@@ -61,6 +61,7 @@ const (
 	ReasonLeft     = "not_restored"     // the policy does not bring enrollments back
 	ReasonPastDue  = "past_due"         // it was resumed with what was overdue to be skipped
 	ReasonGone     = "workflow_gone"    // its workflow was deleted
+	ReasonRestart  = "restarted"        // a new run of its key took its place
 	ReasonByHand   = "cancelled"        // somebody cancelled it
 	ReasonTimeout  = "timeout"          // it took longer than its workflow lets it
 	ReasonCancel   = "cancel_on"        // an event ended it, and the workflow gives no word of its own

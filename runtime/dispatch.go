@@ -260,6 +260,7 @@ func (o *offer) entitled(by crm.Entitled, a armed, ev *crm.Event, names func(crm
 	if len(a.def.Nodes) > 0 {
 		s.Step = a.def.Nodes[0].ID
 	}
+	s.Restart = a.def.Restart
 	if s.Again = a.def.Reenter.After; a.def.Reenter.Never {
 		s.Again = -1
 	}

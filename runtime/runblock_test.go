@@ -71,6 +71,34 @@ func TestReenter(t *testing.T) {
 	}
 }
 
+// A new run of a key takes the place of the one that holds it.
+func TestRestartMode(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, 83)
+	s.workflow("w", blocked("mode: restart"))
+	s.tag("go")
+	s.settle()
+	s.pass(day(10))
+	s.untag("go")
+	s.tag("go")
+	s.settle()
+	s.restart()
+	s.expect("the second", s.runs(s.k), []string{"w cancelled month " + crm.ReasonRestart, "w waiting month"})
+	s.pass(day(13))
+	s.expect("from its own start", s.runs(s.k), []string{"w cancelled month " + crm.ReasonRestart, "w waiting month"})
+	s.pass(day(1))
+	s.expect("in the end", s.runs(s.k), []string{"w cancelled month " + crm.ReasonRestart, "w completed act"})
+	s.untag("go")
+	s.tag("go") // nobody holds the key any more
+	s.settle()
+	s.apply(crm.Delete{Contact: s.k})
+	s.apply(crm.Restore{Contact: s.k})
+	s.untag("go")
+	s.tag("go") // a suspended run does not hold it, and is left alone
+	s.settle()
+	s.expect("beside a suspended one", s.runs(s.k)[2:], []string{"w suspended month", "w waiting month"})
+}
+
 // A run that takes longer than its workflow lets it ends when its time is up, not when its wait is.
 func TestRunTimeout(t *testing.T) {
 	t.Parallel()

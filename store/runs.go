@@ -50,6 +50,8 @@ type Start struct {
 	// Again is how long from the start the key may have no other run, whatever becomes of this one: 0, as long
 	// as it is not over; below 0, for ever.
 	Again crm.Nanos
+	// Restart ends the run that holds the key, rather than not starting.
+	Restart bool
 }
 
 // StartRun starts a run if, in this transaction, the entitlement still holds: the contact is in a
@@ -80,8 +82,22 @@ func (tx *Tx) StartRun(s Start) (crm.Run, bool, error) {
 		return crm.Run{}, false, ErrMoved
 	}
 	key, free, err := tx.keyFree(k.Account, s.Workflow, s.KeyHash)
-	if err != nil || !free {
+	if err != nil {
 		return crm.Run{}, false, err
+	}
+	if !free && s.Restart && key.Until <= tx.now {
+		holder, err := tx.Run(key.Run)
+		if err != nil || holder == nil {
+			return crm.Run{}, false, err
+		}
+		tx.wrote = true
+		if err := tx.endRun(holder, crm.ReasonRestart); err != nil {
+			return crm.Run{}, false, err
+		}
+		key, free = nil, true // it let go of it
+	}
+	if !free {
+		return crm.Run{}, false, nil
 	}
 	id, err := tx.NewRunID()
 	if err != nil {

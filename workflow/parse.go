@@ -110,10 +110,10 @@ func (r *reader) run(w *Workflow, e entry) {
 		}
 		if m, ok := got["mode"]; ok && r.scalar(m) {
 			switch m.val.Value {
-			case "restart", "queued", "parallel":
-				r.fail(codeLater, r.span(m.val), "use single for now", "mode %s is not supported yet", m.val.Value)
+			case "queued", "parallel":
+				r.fail(codeLater, r.span(m.val), "use single or restart for now", "mode %s is not supported yet", m.val.Value)
 			default:
-				r.oneOf(m, "single")
+				w.Restart = r.oneOf(m, "single", "restart") == "restart"
 			}
 		}
 		if e, ok := got["reenter"]; ok {

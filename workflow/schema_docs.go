@@ -7,7 +7,7 @@ import (
 )
 
 // modeWords are the values of run.mode that this version can run.
-var modeWords = []string{"single"}
+var modeWords = []string{"single", "restart"}
 
 func topDocs() map[string]js {
 	return map[string]js{

@@ -15,6 +15,7 @@ type Workflow struct {
 	Triggers []Trigger
 	Filter   *triggers.Expr // nil: every contact passes
 	Key      *triggers.Expr // gives the text that at most one unfinished run may hold
+	Restart  bool           // a new run of a key ends the one that holds it; else it does not start
 	Reenter  Reenter
 	CancelOn []Cancel
 	Timeout  crm.Nanos // how long a run may take from its start; 0: as long as it likes
