@@ -6,13 +6,17 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
 	"github.com/reprieve-run/reprieve/plugins/sdk"
 )
+
+var noon = time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
 
 func targets(states ...sdk.State) []sdk.Target {
 	var out []sdk.Target
@@ -48,12 +52,46 @@ func TestDecisions(t *testing.T) {
 		{"tag nothing", contactTag, `{}`, targets(sdk.Live), nil, "", "invalid_params"},
 		{"tag both ways", contactTag, `{"add":["A"],"remove":[" a"]}`, targets(sdk.Live), nil, "", "invalid_params"},
 		{"tag empty", contactTag, `{"add":[" "]}`, targets(sdk.Live), nil, "", "invalid_params"},
+		{"purge a deleted one", contactPurge, `{"reason":"late"}`, targets(sdk.Deleted), []sdk.Effect{sdk.Purge(0, "late")}, "", ""},
+		{"purge a live one", contactPurge, `{}`, targets(sdk.Live), nil, "not deleted", ""},
+		{"purge a purged one", contactPurge, `{}`, targets(sdk.Purged), nil, "purged", ""},
+		{"archive", contactArchive, ``, targets(sdk.Live), []sdk.Effect{sdk.Archive(0)}, "", ""},
+		{"unarchive", contactUnarchive, `{}`, targets(sdk.Live), []sdk.Effect{sdk.Unarchive(0)}, "", ""},
+		{"set every kind in order", contactSet, `{"fields":{"e":null,"b":1.5,"a":" x ","c":true,"d":["p","q"]}}`, targets(sdk.Live), []sdk.Effect{
+			sdk.SetField(0, "a", " x "), sdk.SetField(0, "b", 1.5), sdk.SetField(0, "c", true), sdk.SetField(0, "d", []string{"p", "q"}), sdk.SetField(0, "e", nil)}, "", ""},
+		{"set of two", contactSet, `{"fields":{"a":"x"}}`, targets(sdk.Live, sdk.Live), []sdk.Effect{sdk.SetField(0, "a", "x"), sdk.SetField(1, "a", "x")}, "", ""},
+		{"set nothing", contactSet, `{"fields":{}}`, targets(sdk.Live), nil, "", "invalid_params"},
+		{"set a mapping", contactSet, `{"fields":{"a":{}}}`, targets(sdk.Live), nil, "", "invalid_params"},
+		{"set a mixed list", contactSet, `{"fields":{"a":["x",1]}}`, targets(sdk.Live), nil, "", "invalid_params"},
+		{"set no name", contactSet, `{"fields":{" ":1}}`, targets(sdk.Live), nil, "", "invalid_params"},
+		{"set a name twice", contactSet, `{"fields":{"a":1," a":2}}`, targets(sdk.Live), nil, "", "invalid_params"},
+		{"add to a list", listAdd, `{"list":" News ","status":"unconfirmed","resubscribe":true}`, targets(sdk.Live),
+			[]sdk.Effect{{Kind: sdk.ListAdd, Object: "News", Status: "unconfirmed", Resubscribe: true}}, "", ""},
+		{"take off a list", listRemove, `{"list":"News"}`, targets(sdk.Live), []sdk.Effect{sdk.RemoveFromList(0, "News")}, "", ""},
+		{"add to no list", listAdd, `{"list":" "}`, targets(sdk.Live), nil, "", "invalid_params"},
+		{"add to a long list", listAdd, `{"list":"` + strings.Repeat("x", 257) + `"}`, targets(sdk.Live), nil, "", "invalid_params"},
+		{"enrol", campaignAdd, `{"campaign":"Spring"}`, targets(sdk.Live), []sdk.Effect{sdk.AddToCampaign(0, "Spring")}, "", ""},
+		{"leave", campaignRemove, `{"campaign":"Spring"}`, targets(sdk.Live), []sdk.Effect{sdk.RemoveFromCampaign(0, "Spring")}, "", ""},
+		{"begin another workflow", workflowAdd, `{"workflow":"next"}`, targets(sdk.Live), []sdk.Effect{sdk.AddToWorkflow(0, "next")}, "", ""},
+		{"end another workflow", workflowRemove, `{"workflow":"next"}`, targets(sdk.Live), []sdk.Effect{sdk.RemoveFromWorkflow(0, "next")}, "", ""},
+		{"task", taskCreate, `{"title":" Call ","body":"b"}`, targets(sdk.Live), []sdk.Effect{sdk.CreateTask(0, "Call", "b", time.Time{})}, "", ""},
+		{"task in days", taskCreate, `{"title":"Call","due":"3d"}`, targets(sdk.Live), []sdk.Effect{sdk.CreateTask(0, "Call", "", noon.Add(72*time.Hour))}, "", ""},
+		{"task in hours", taskCreate, `{"title":"Call","due":"1h30m"}`, targets(sdk.Live), []sdk.Effect{sdk.CreateTask(0, "Call", "", noon.Add(90*time.Minute))}, "", ""},
+		{"task at", taskCreate, `{"title":"Call","due":"2026-06-01T08:00:00Z"}`, targets(sdk.Live),
+			[]sdk.Effect{sdk.CreateTask(0, "Call", "", time.Date(2026, 6, 1, 8, 0, 0, 0, time.UTC))}, "", ""},
+		{"task at no time", taskCreate, `{"title":"Call","due":"tomorrow"}`, targets(sdk.Live), nil, "", "invalid_params"},
+		{"task before", taskCreate, `{"title":"Call","due":"-3h"}`, targets(sdk.Live), nil, "", "invalid_params"},
+		{"task in too many days", taskCreate, `{"title":"Call","due":"40000d"}`, targets(sdk.Live), nil, "", "invalid_params"},
+		{"task in another age", taskCreate, `{"title":"Call","due":"2999-01-01T00:00:00Z"}`, targets(sdk.Live), nil, "", "invalid_params"},
+		{"task without a title", taskCreate, `{"title":" "}`, targets(sdk.Live), nil, "", "invalid_params"},
+		{"note", noteCreate, `{"title":"t","body":"b"}`, targets(sdk.Live), []sdk.Effect{sdk.CreateNote(0, "t", "b")}, "", ""},
+		{"note of nothing", noteCreate, `{"body":" "}`, targets(sdk.Live), nil, "", "invalid_params"},
 		{"log at no level", logWrite, `{"level":"loud","text":"x"}`, nil, nil, "", "invalid_params"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			got, err := tt.action.Run(t.Context(), sdk.Input{Params: json.RawMessage(tt.params), Targets: tt.targets, Log: slog.New(slog.DiscardHandler)})
+			got, err := tt.action.Run(t.Context(), sdk.Input{Params: json.RawMessage(tt.params), Targets: tt.targets, Now: noon, Log: slog.New(slog.DiscardHandler)})
 			var fail *sdk.FailError
 			if errors.As(err, &fail); tt.code != "" || err != nil {
 				if fail == nil || fail.Code != tt.code {
@@ -64,10 +102,8 @@ func TestDecisions(t *testing.T) {
 			if got.Skipped != tt.skipped || len(got.Effects) != len(tt.want) {
 				t.Fatalf("got %+v", got)
 			}
-			for i, e := range got.Effects {
-				if e != tt.want[i] {
-					t.Errorf("effect %d is %+v, want %+v", i, e, tt.want[i])
-				}
+			if len(tt.want) > 0 && !reflect.DeepEqual(got.Effects, tt.want) {
+				t.Errorf("effects %+v, want %+v", got.Effects, tt.want)
 			}
 		})
 	}
@@ -119,6 +155,9 @@ func TestAll(t *testing.T) {
 	t.Parallel()
 	if err := Serve("contact.explode"); err == nil {
 		t.Error("an action that there is not was served")
+	}
+	if got := strings.Split(strings.Join(Processes(), ","), ","); len(got) != len(Names()) {
+		t.Errorf("served are %v", got)
 	}
 	for i, name := range Names() {
 		if i > 0 && name <= Names()[i-1] {

@@ -31,6 +31,18 @@ var contactRestore = sdk.Func(sdk.Action{
 	return onEach(in, sdk.Deleted, "not deleted", func(i int) sdk.Effect { return sdk.Restore(i, p.Reason) })
 })
 
+type purgeParams struct {
+	Reason string `json:"reason,omitempty" jsonschema:"why, for the audit log"`
+}
+
+var contactPurge = sdk.Func(sdk.Action{
+	Name:    "contact.purge",
+	Summary: "Remove the deleted contact for good, once its recovery window has passed and no hold is on it.",
+	Effects: []sdk.EffectKind{sdk.ContactPurge},
+}, func(_ context.Context, in sdk.Input, p purgeParams) (sdk.Result, error) {
+	return onEach(in, sdk.Deleted, "not deleted", func(i int) sdk.Effect { return sdk.Purge(i, p.Reason) })
+})
+
 // onEach makes an effect for each target in the wanted state. With none there is nothing to do: an
 // item that is tried again after it was committed ends here.
 func onEach(in sdk.Input, want sdk.State, otherwise string, effect func(i int) sdk.Effect) (sdk.Result, error) {
@@ -71,39 +83,50 @@ var contactTag = sdk.Func(sdk.Action{
 	if err := p.check(); err != nil {
 		return sdk.Result{}, err
 	}
-	if len(in.Targets) == 0 {
-		return sdk.Result{}, errNoContact
-	}
-	var effects []sdk.Effect
-	for i, t := range in.Targets {
-		if t.State != sdk.Live {
-			return sdk.Result{}, sdk.Fail(string(t.State), "the contact is "+string(t.State)+": its tags cannot change").
-				WithHint("branch on the contact's state, or restore it first")
-		}
+	return onLive(in, func(i int) (effects []sdk.Effect) {
 		for _, tag := range p.Remove {
 			effects = append(effects, sdk.RemoveTag(i, strings.TrimSpace(tag)))
 		}
 		for _, tag := range p.Add {
 			effects = append(effects, sdk.AddTag(i, strings.TrimSpace(tag)))
 		}
-	}
-	return sdk.Done(effects...), nil
+		return effects
+	})
 })
+
+// onLive makes effects for each target, all of which must be live: what else could change is nobody's.
+func onLive(in sdk.Input, effects func(i int) []sdk.Effect) (sdk.Result, error) {
+	if len(in.Targets) == 0 {
+		return sdk.Result{}, errNoContact
+	}
+	var all []sdk.Effect
+	for i, t := range in.Targets {
+		if t.State != sdk.Live {
+			return sdk.Result{}, sdk.Fail(string(t.State), "the contact is "+string(t.State)+": nothing of it can change").
+				WithHint("branch on the contact's state, or restore it first")
+		}
+		all = append(all, effects(i)...)
+	}
+	return sdk.Done(all...), nil
+}
+
+// invalid is what is wrong with the parameters; it must repeat no value.
+func invalid(what string) error { return sdk.Fail("invalid_params", what) }
 
 func (p tagParams) check() error {
 	if len(p.Add)+len(p.Remove) == 0 {
-		return sdk.Fail("invalid_params", "there is neither a tag to add nor one to remove")
+		return invalid("there is neither a tag to add nor one to remove")
 	}
 	for _, add := range p.Add {
 		for _, remove := range p.Remove {
 			if strings.EqualFold(strings.TrimSpace(add), strings.TrimSpace(remove)) {
-				return sdk.Fail("invalid_params", "a tag is both to be added and to be removed")
+				return invalid("a tag is both to be added and to be removed")
 			}
 		}
 	}
 	for _, tag := range append(p.Add[:len(p.Add):len(p.Add)], p.Remove...) {
 		if strings.TrimSpace(tag) == "" {
-			return sdk.Fail("invalid_params", "a tag is empty")
+			return invalid("a tag is empty")
 		}
 	}
 	return nil

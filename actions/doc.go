@@ -9,13 +9,17 @@ import (
 	"fmt"
 	"runtime/debug"
 	"slices"
+	"strings"
 
 	"github.com/reprieve-run/reprieve/plugins/sdk"
 )
 
 // All gives the built-in actions in name order.
 func All() []sdk.Action {
-	return []sdk.Action{contactDelete, contactRestore, contactTag, logWrite}
+	return []sdk.Action{
+		campaignAdd, campaignRemove, contactArchive, contactDelete, contactPurge, contactRestore, contactSet, contactTag,
+		contactUnarchive, csvExport(), httpRequest(), listAdd, listRemove, logWrite, noteCreate, taskCreate, workflowAdd, workflowRemove,
+	}
 }
 
 // Names gives the names of the built-in actions, in order.
@@ -27,18 +31,36 @@ func Names() []string {
 	return names
 }
 
-// Serve serves one built-in action as a plugin process until the host ends it; it returns only when
-// there is no such action.
-func Serve(name string) error {
+// Processes says which actions are served together, as Serve takes it: those that only decide share a process,
+// and each that touches the outside world has one of its own, whose settings no other sees.
+func Processes() []string {
+	var decide, touch []string
+	for _, a := range All() {
+		if a.External {
+			touch = append(touch, a.Name)
+		} else {
+			decide = append(decide, a.Name)
+		}
+	}
+	return append([]string{strings.Join(decide, ",")}, touch...)
+}
+
+// Serve serves built-in actions, their names joined by commas, as a plugin process until the host ends it;
+// it returns only when there is no such action.
+func Serve(names string) error {
+	var some []sdk.Action
 	all := All()
-	i := slices.IndexFunc(all, func(a sdk.Action) bool { return a.Name == name })
-	if i < 0 {
-		return fmt.Errorf("there is no built-in action %q; there is %v", name, Names())
+	for name := range strings.SplitSeq(names, ",") {
+		i := slices.IndexFunc(all, func(a sdk.Action) bool { return a.Name == name })
+		if i < 0 {
+			return fmt.Errorf("there is no built-in action %q; there is %v", name, Names())
+		}
+		some = append(some, all[i])
 	}
 	version := "devel"
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
 		version = info.Main.Version
 	}
-	sdk.Serve("reprieve", version, all[i])
+	sdk.Serve("reprieve", version, some...)
 	return nil
 }

@@ -25,6 +25,7 @@ triggers:
 steps:
   - {id: pause, wait: 14d}
   - {id: mark, action: contact.tag, with: {add: [Nurtured]}}
+end: true
 `
 	deleting = `version: 1
 id: cleanup
@@ -32,6 +33,7 @@ triggers:
   - {id: tagged, event: contact.tag_added, if: event.tag == "Unsubscribed"}
 steps:
   - {id: remove, action: contact.delete, with: {reason: unsubscribed}}
+end: true
 `
 )
 

@@ -35,6 +35,7 @@ const (
 	CodeExport       = "export_needed" // the policy wants an export before the delete
 	CodeRestoreOff   = "restore_off"   // the policy has restores switched off
 	CodeRunning      = "running"       // such an operation is running already
+	CodeOptedOut     = "opted_out"     // a workflow may not put somebody back on a list who has opted out of it
 	CodeFailed       = "failed"        // something outside the rules: the file system, say
 )
 
@@ -69,6 +70,7 @@ var Codes = map[string]string{
 	CodeExport:       "The policy wants the contact exported before it is deleted.",
 	CodeRestoreOff:   "The account's policy has restores switched off.",
 	CodeRunning:      "Such an operation is running on the account already; it has to end first.",
+	CodeOptedOut:     "The contact has opted out of the list; a workflow puts it back only where its author says so.",
 	CodeFailed:       "Something failed that no rule foresees, the file system for one; the message says what.",
 }
 

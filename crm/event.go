@@ -22,6 +22,8 @@ const (
 	ContactLinked       EventKind = "contact.linked"
 	ContactUnlinked     EventKind = "contact.unlinked"
 	CampaignActivity    EventKind = "campaign.activity" // a message was sent, opened or clicked
+	// A request to a webhook about the contact. Only the webhook that it was for can be started by it.
+	WebhookReceived EventKind = "webhook.received"
 
 	ContactDeleted  EventKind = "contact.deleted"
 	ContactRestored EventKind = "contact.restored"
@@ -36,6 +38,7 @@ const (
 
 	RunStarted        EventKind = "run.started"
 	RunResumed        EventKind = "run.resumed"
+	RunRetried        EventKind = "run.retried"
 	EnrollmentResumed EventKind = "campaign.resumed"
 	WorkflowApplied   EventKind = "workflow.applied"
 	WorkflowDeleted   EventKind = "workflow.deleted"
@@ -56,7 +59,8 @@ type EventField struct {
 }
 
 // TriggerKinds lists the kinds of event that a trigger can name, with their fields. Anything that is
-// not here cannot start a run.
+// not here cannot start a run, but for the two kinds that say themselves what they start: WorkflowEntered and
+// WebhookReceived.
 var TriggerKinds = map[EventKind][]EventField{
 	ContactCreated:      {},
 	ContactTagAdded:     {{"tag", TextValue}},
@@ -86,13 +90,16 @@ type EventData struct {
 	OldExists bool     `cbor:"9,keyasint,omitempty"` // the fact was there before with the value Old
 	// OldValue is Old as it was, of a field that was there before.
 	OldValue *Value `cbor:"10,keyasint,omitempty"`
+	Body     string `cbor:"11,keyasint,omitempty"` // of a request to a webhook, as ParseBody made it
 }
 
-// Field gives what a condition sees under event.NAME: a string or a bool; nil for an unknown name.
+// Field gives what a condition sees under event.NAME: a string, a bool or a decoded body; nil for an unknown name.
 func (d EventData) Field(name string) any {
 	switch name {
-	case "tag", "field", "list", "channel", "campaign":
+	case "tag", "field", "list", "channel", "campaign", "webhook":
 		return d.Name
+	case "body":
+		return BodyValue(d.Body)
 	case "value", "status":
 		return d.Value
 	case "old_value", "old_status":
@@ -195,7 +202,7 @@ func (e Event) Trigger(l Life) (TriggerEvent, bool) {
 func (e Event) Refusal(l Life) Refusal {
 	_, kind := TriggerKinds[e.Kind]
 	switch {
-	case !kind:
+	case !kind && e.Kind != WorkflowEntered && e.Kind != WebhookReceived: // these name what they start
 		return RefusedKind
 	case e.Why.Kind == ByRestore, e.Why.Kind == ByInbound, e.Why.Kind == ByRetention, e.Why.Kind == ByImport, e.Why.Kind == ByAccount, e.Why.Kind == ByLedger:
 		return RefusedCause

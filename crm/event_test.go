@@ -15,6 +15,10 @@ func TestTriggerTruthTable(t *testing.T) {
 		kinds = append(kinds, k)
 		starting[k] = true
 	}
+	for _, k := range []EventKind{WorkflowEntered, WebhookReceived} { // which no file can name, and which start what they name
+		kinds = append(kinds, k)
+		starting[k] = true
+	}
 	causes := map[CauseKind]bool{ByPerson: true, ByWorkflow: true, ByImport: false, ByRestore: false, ByInbound: false, ByRetention: false}
 	for _, kind := range kinds {
 		for cause, starts := range causes {

@@ -45,6 +45,9 @@ type (
 		List    ItemID
 		Name    string // the list's, for the event
 		Status  Status
+		// Resubscribe lets a workflow put somebody back who has opted out of the list. People may anyway, and
+		// imports never do.
+		Resubscribe bool
 	}
 	// SetDND switches do-not-disturb for a channel.
 	SetDND struct {

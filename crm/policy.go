@@ -88,6 +88,7 @@ type Policy struct {
 	Restore     RestoreRules    `cbor:"5,keyasint"`
 	Suppression Suppression     `cbor:"6,keyasint"`
 	Inbound     InboundRule     `cbor:"7,keyasint"`
+	Runs        RunRules        `cbor:"8,keyasint,omitzero"`
 }
 
 // DeleteRules say when a contact may be deleted, and what becomes of what hangs on it.
@@ -131,6 +132,11 @@ type RestoreRules struct {
 // Suppression says what survives a purge.
 type Suppression struct {
 	KeepUnsubscribed bool `cbor:"1,keyasint"` // opt-outs, under a keyed hash of the address
+}
+
+// RunRules say what becomes of runs.
+type RunRules struct {
+	KeepFinished Nanos `cbor:"1,keyasint,omitempty"` // from the end of a run; 0: for ever
 }
 
 // Rule is a value of a knob.
@@ -211,6 +217,7 @@ func DefaultPolicy() Policy {
 		},
 		Suppression: Suppression{KeepUnsubscribed: true},
 		Inbound:     InboundQueue,
+		Runs:        RunRules{KeepFinished: 90 * Day},
 	}
 }
 

@@ -95,6 +95,7 @@ func legalValues() map[string]string {
 		"restore.concurrent_operations":          "1; 2; 100 | 0; 101; -1; x;",
 		"suppression.keep_unsubscribed":          "true; false | keep;",
 		"inbound_on_deleted":                     "drop; queue; new_contact | keep;",
+		"runs.keep_finished":                     "90d; 0; 1s; 36h0m0s; 3650d | 0d; -1d; 90; 3651d; 1500ms; never;",
 		"delete.associated.opportunities":        "cascade_if_sole; block | cascade; keep;",
 	}
 	for _, verb := range []string{"delete", "restore", "purge", "hold", "write", "apply", "resume"} {
@@ -232,8 +233,8 @@ func TestPolicyMistakes(t *testing.T) {
 		`restore.conflict: must be block | skip | drop_identifier`,
 		`retention.window: must be a duration in whole seconds, up to 3650d: 60d`,
 		`suppression: must have keys of its own: keep_unsubscribed`,
-		`…: there is no such key; the keys here are preset, permissions, delete, retention, restore, suppression, inbound_on_deleted`,
-		`…: there is no such key; the keys here are preset, permissions, delete, retention, restore, suppression, inbound_on_deleted`,
+		`…: there is no such key; the keys here are preset, permissions, delete, retention, restore, suppression, inbound_on_deleted, runs`,
+		`…: there is no such key; the keys here are preset, permissions, delete, retention, restore, suppression, inbound_on_deleted, runs`,
 	}
 	var e *Error
 	if got := lines(err); !slices.Equal(got, want) || !errors.As(err, &e) || e.Code != CodeInvalid || e.Hint == "" {
@@ -316,7 +317,7 @@ func TestPolicyJSON(t *testing.T) {
 	at := -1
 	for _, key := range []string{`{"preset":"default","permissions":{"delete":["admin"],`, `},"delete":{"when_enrolled":"remove","associated":{"conversations":`,
 		`"tags":"keep"},"confirm":`, `"limits":{"per_operation":0,`, `"on_exceed":"pause"},"approval_above":0},"retention":{"window":"60d",`,
-		`"restore":{"enabled":true,"associated":"all","opportunity_primary":"keep",`, `"suppression":{"keep_unsubscribed":true},"inbound_on_deleted":"queue"}`} {
+		`"restore":{"enabled":true,"associated":"all","opportunity_primary":"keep",`, `"suppression":{"keep_unsubscribed":true},"inbound_on_deleted":"queue","runs":{"keep_finished":"90d"}}`} {
 		next := strings.Index(string(b), key)
 		if next <= at {
 			t.Errorf("%s is at %d, after %d", key, next, at)

@@ -193,6 +193,38 @@ func window(path, help, since string) Knob {
 	}
 }
 
+// keep is how long something is kept; 0 is for ever. some says what a duration means, with %s in it.
+func keep(path, help, since string, at func(*Policy) *Nanos, some, ever string) Knob {
+	return Knob{
+		Path: path, Legal: "a duration in whole seconds, up to 3650d: 90d, 0 = for ever", Help: help, since: since,
+		says: func(v any) string {
+			if v == "0" {
+				return ever
+			}
+			return fmt.Sprintf(some, v)
+		},
+		get: func(p *Policy) any {
+			if *at(p) == 0 {
+				return "0"
+			}
+			return at(p).Days()
+		},
+		text: func(s string) any { return s },
+		set: func(p *Policy, v any) bool {
+			if n, ok := integer(v); v == "0" || ok && n == 0 {
+				*at(p) = 0
+				return true
+			}
+			s, ok := v.(string)
+			n, err := ParseDuration(s)
+			if ok = ok && err == nil && 0 < n && n <= longestWindow && n%Second == 0; ok {
+				*at(p) = n
+			}
+			return ok
+		},
+	}
+}
+
 // may is who may use a verb. There is always somebody: what nobody may do is switched off by a knob
 // of its own, where it can be seen. The system is nobody's to name.
 func may(path, what, help string, v Verb, roles ...Role) Knob {

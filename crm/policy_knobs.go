@@ -12,6 +12,7 @@ const (
 	sinceWindow   = "This applies to deletes from now on; deletions already made keep the deadline that was stamped on them, which is never shortened."
 	sinceRestore  = "This applies to restores from now on, also of contacts deleted before."
 	sincePurge    = "This applies to purges from now on, also of contacts deleted before; what earlier purges kept of other addresses stays."
+	sinceFinished = "This is read by each sweep, so it applies to all runs that are there, also those that ended before."
 	sinceInbound  = "This applies to messages from now on; what waits already goes on waiting."
 )
 
@@ -53,7 +54,10 @@ func Knobs() []Knob {
 			func(p *Policy) *InboundRule { return &p.Inbound },
 			value{string(InboundDrop), "a message for a deleted contact is dropped"},
 			value{string(InboundQueue), "a message for a deleted contact waits, and is delivered after a restore"},
-			value{string(InboundNewContact), "a message for a deleted contact makes a new contact"}))
+			value{string(InboundNewContact), "a message for a deleted contact makes a new contact"}),
+		keep("runs.keep_finished", "How long a finished run is kept with its journal, from its end; unfinished and suspended ones stay.", sinceFinished,
+			func(p *Policy) *Nanos { return &p.Runs.KeepFinished },
+			"a finished run is kept for %s", "finished runs are kept for ever"))
 }
 
 // permissionKnobs are the verbs. A viewer may export at most: whatever else there is changes something.

@@ -8,6 +8,7 @@ type RunStatus string
 const (
 	RunActive    RunStatus = "active" // between steps, or due
 	RunWaiting   RunStatus = "waiting"
+	RunQueued    RunStatus = "queued" // until the runs of its key before it are over
 	RunCompleted RunStatus = "completed"
 	RunExited    RunStatus = "skipped" // by an exit step that says so; the reason says why
 	RunFailed    RunStatus = "failed"
@@ -19,6 +20,17 @@ const (
 func (s RunStatus) Finished() bool {
 	return s == RunCompleted || s == RunExited || s == RunFailed || s == RunCancelled
 }
+
+// RunMode says what becomes of a start whose key has an unfinished run already. The words are Home Assistant's.
+type RunMode uint8
+
+// The modes of a workflow's runs.
+const (
+	SingleMode   RunMode = iota // it does not start
+	RestartMode                 // it starts, and ends the one before
+	QueuedMode                  // it waits until those before it are over
+	ParallelMode                // it starts beside them
+)
 
 // Run is the header of one execution of one workflow revision. It holds no personal data: State is the
 // engine's own, at most 16 KiB, with only ids of other contacts, Reason is the engine's words; what
@@ -49,6 +61,13 @@ type Run struct {
 	Began uint64 `cbor:"20,keyasint,omitempty"`
 	// Resumed is when somebody last resumed the run after a restore had left it suspended.
 	Resumed Nanos `cbor:"21,keyasint,omitempty"`
+	// Listening says that it waits for an event of its contact, besides its timer, which there may not be.
+	Listening bool `cbor:"22,keyasint,omitempty"`
+	// Iteration counts how often it was retried: each time has lines of its own in the journal.
+	Iteration uint32 `cbor:"23,keyasint,omitempty"`
+	Retried   Nanos  `cbor:"24,keyasint,omitempty"` // when it last was
+	// Code is that of the failure which a failed run ended by.
+	Code string `cbor:"25,keyasint,omitempty"`
 }
 
 // OnTombstone says whether the run stands on a deleted contact: it deleted it itself, or was started
@@ -118,7 +137,7 @@ type StepRecord struct {
 	Path      string    `cbor:"2,keyasint"`
 	Iteration uint32    `cbor:"3,keyasint,omitempty"`
 	Action    string    `cbor:"4,keyasint,omitempty"`
-	Status    string    `cbor:"5,keyasint"` // intent | done | skipped | failed | superseded | unknown
+	Status    string    `cbor:"5,keyasint"` // intent | retry | done | skipped | failed | superseded | unknown
 	Attempt   uint32    `cbor:"6,keyasint,omitempty"`
 	At        Nanos     `cbor:"7,keyasint"`
 	Code      string    `cbor:"8,keyasint,omitempty"`
@@ -128,6 +147,32 @@ type StepRecord struct {
 	Contact   ContactID `cbor:"12,keyasint,omitzero"`
 	Account   AccountID `cbor:"13,keyasint"`
 	Seq       uint64    `cbor:"14,keyasint,omitempty"` // orders the journal: turn of the run, place in the turn
+	// Keyed is the iteration whose idempotency key the call bore: an older one than Iteration if what
+	// became of the call then is not known.
+	Keyed uint32 `cbor:"15,keyasint,omitempty"`
+	// Unsure says that nobody knows whether the call was carried out; Twice, that its action says it may
+	// be called again under the same key.
+	Unsure bool `cbor:"16,keyasint,omitempty"`
+	Twice  bool `cbor:"17,keyasint,omitempty"`
+	// Input and Tries lie sealed beside the output: the parameters as they were sent, JSON without
+	// secrets, or with Cut a JSON text that holds their beginning; and the attempts before this one.
+	Input []byte `cbor:"-"`
+	Cut   bool   `cbor:"-"`
+	Tries []Try  `cbor:"-"`
+}
+
+// Try is an attempt at a step that was followed by another.
+type Try struct {
+	Attempt uint32 `cbor:"1,keyasint"`
+	At      Nanos  `cbor:"2,keyasint"`
+	Code    string `cbor:"3,keyasint,omitempty"`
+	Message string `cbor:"4,keyasint,omitempty"`
+	Plugin  string `cbor:"5,keyasint,omitempty"`
+}
+
+// OpenCall says whether the line is of a call of which nobody knows whether it was carried out.
+func (s *StepRecord) OpenCall() bool {
+	return s.Action != "" && (s.Unsure || s.Status == "intent" || s.Status == "unknown")
 }
 
 // Key gives the record's key.

@@ -12,9 +12,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/reprieve-run/reprieve/cmd/reprieve/flowtest"
+	"github.com/reprieve-run/reprieve/crm"
 	"github.com/reprieve-run/reprieve/examples"
+	"github.com/reprieve-run/reprieve/server"
 	"github.com/reprieve-run/reprieve/workflow"
 )
 
@@ -111,12 +114,51 @@ func TestWorkflowsPassTheirTests(t *testing.T) {
 		defs = append(defs, def)
 	}
 	results, err := flowtest.Run(t.Context(), defs)
-	if err != nil || len(results) < 11 {
+	if err != nil || len(results) < 55 {
 		t.Fatalf("%d cases, %v", len(results), err)
 	}
 	for _, r := range results {
 		if !r.Passed {
 			t.Errorf("%s:%d %s: %+v\n%s", r.File, r.Line, r.Name, r.Failures, strings.Join(r.Trace, "\n"))
+		}
+	}
+}
+
+// Every workflow of the collection says what it is for, could be applied as it stands, and has nothing that a check warns of.
+func TestCollection(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("workflows/*.yaml")
+	if err != nil || len(files) < 15 {
+		t.Fatalf("%d workflows, %v", len(files), err)
+	}
+	builtin, err := flowtest.Builtin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := os.ReadFile("workflows/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		src, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, _ := server.Check([]server.File{{Name: f, Content: src}}, builtin.Catalogue(), crm.At(time.Date(2026, 1, 5, 9, 0, 0, 0, time.UTC)))
+		if len(v.Diagnostics) > 0 || len(v.Workflows) != 1 {
+			t.Errorf("%s: %v", f, v.Diagnostics)
+			continue
+		}
+		if w := v.Workflows[0]; w.ID+".yaml" != filepath.Base(f) || !bytes.HasPrefix(src, []byte("# ")) || !bytes.Contains(src, []byte("\n# For: ")) {
+			t.Errorf("%s has the id %s, or does not begin by saying what it is for", f, w.ID)
+		}
+		for _, need := range v.Workflows[0].Needs {
+			if !bytes.Contains(src, []byte("--grant "+need)) {
+				t.Errorf("%s does not say that it needs the grant %s", f, need)
+			}
+		}
+		if !bytes.Contains(page, []byte("("+filepath.Base(f)+")")) {
+			t.Errorf("the README does not name %s", f)
 		}
 	}
 }

@@ -3,17 +3,10 @@ package plugins
 import (
 	"encoding/json"
 	"fmt"
-	"math"
 	"strings"
 
 	"github.com/reprieve-run/reprieve/crm"
 	actionv1 "github.com/reprieve-run/reprieve/plugins/proto/action/v1"
-)
-
-// The bounds of what an effect may say, in bytes.
-const (
-	maxName  = 256
-	maxValue = 64 << 10
 )
 
 // settle checks a reply against the items it is for. What can be put down to an item fails that
@@ -56,6 +49,9 @@ func (s Spec) accept(it Item, o *actionv1.Outcome) Outcome {
 	case *actionv1.Outcome_Skip:
 		return Outcome{Status: Skip, Message: clean(r.Skip.GetReason())}
 	case *actionv1.Outcome_Retry:
+		if r.Retry.GetUnrun() {
+			return Outcome{Status: Retry, Code: CodeNotSent, Message: clean(r.Retry.GetReason())}
+		}
 		return Outcome{Status: Retry, After: crm.Nanos(max(0, r.Retry.GetAfterNanos())), Message: clean(r.Retry.GetReason())}
 	case *actionv1.Outcome_Fail:
 		// A code is shown and logged in the open; what is none is taken for words, which are sealed.
@@ -108,72 +104,4 @@ func (s Spec) done(it Item, d *actionv1.Done) Outcome {
 		out.Effects = append(out.Effects, e)
 	}
 	return out
-}
-
-// takes is the rule of DESIGN §8: a deleted contact takes only a restore and a purge, a purged one
-// nothing. Whether a restore or a purge is allowed now is the store's to say.
-func takes(s crm.State, k EffectKind) bool {
-	switch s {
-	case crm.Live:
-		return true
-	case crm.Deleted:
-		return k == EffectRestore || k == EffectPurge
-	}
-	return false
-}
-
-// after follows the state through an item's effects: a deletion, a restore and a purge are each the
-// last thing that happens to a target. Were a tag let through beside a restore, it would be a change
-// after the restore and start what the restore must not.
-func after(s crm.State, k EffectKind) crm.State {
-	switch k {
-	case EffectDelete, EffectRestore, EffectPurge:
-		return crm.Purged
-	}
-	return s
-}
-
-// effectOf reads an effect without its target, which it gives beside it: unchecked, as sent.
-func effectOf(w *actionv1.Effect) (e Effect, target uint32) {
-	switch k := w.GetKind().(type) {
-	case *actionv1.Effect_DeleteContact:
-		return Effect{Kind: EffectDelete, Reason: clean(k.DeleteContact.GetReason())}, k.DeleteContact.GetTarget()
-	case *actionv1.Effect_RestoreContact:
-		return Effect{Kind: EffectRestore, Reason: clean(k.RestoreContact.GetReason())}, k.RestoreContact.GetTarget()
-	case *actionv1.Effect_PurgeContact:
-		return Effect{Kind: EffectPurge, Reason: clean(k.PurgeContact.GetReason())}, k.PurgeContact.GetTarget()
-	case *actionv1.Effect_AddTag:
-		return Effect{Kind: EffectAddTag, Tag: strings.TrimSpace(k.AddTag.GetTag())}, k.AddTag.GetTarget()
-	case *actionv1.Effect_RemoveTag:
-		return Effect{Kind: EffectRemoveTag, Tag: strings.TrimSpace(k.RemoveTag.GetTag())}, k.RemoveTag.GetTarget()
-	case *actionv1.Effect_SetField:
-		f := k.SetField
-		return Effect{Kind: EffectSetField, Field: strings.TrimSpace(f.GetName()), Value: fromWire(f.GetValue())}, f.GetTarget()
-	}
-	return Effect{}, 0
-}
-
-// flaw says what is wrong with an effect in itself; "" if nothing is.
-func (e Effect) flaw() string {
-	switch e.Kind {
-	case EffectAddTag, EffectRemoveTag:
-		if e.Tag == "" || len(e.Tag) > maxName || e.Tag != text(e.Tag) {
-			return "a tag is empty or over 256 bytes"
-		}
-	case EffectSetField:
-		if e.Field == "" || len(e.Field) > maxName {
-			return "a field's name is empty or over 256 bytes"
-		}
-		size := len(e.Value.Text)
-		for _, s := range e.Value.List {
-			size += len(s) + 8
-		}
-		if size > maxValue {
-			return "a field's value is over 64 KiB"
-		}
-		if math.IsNaN(e.Value.Number) || math.IsInf(e.Value.Number, 0) {
-			return "a field's value is not a finite number"
-		}
-	}
-	return ""
 }

@@ -34,6 +34,12 @@ func (h *Host) Execute(ctx context.Context, action string, b Batch) ([]Outcome, 
 	if err := b.check(action); err != nil {
 		return nil, err
 	}
+	return p.executeAll(ctx, action, b)
+}
+
+// executeAll makes calls until each item has its outcome. What a plugin hands back unrun goes into
+// another call, as long as each call gets something done.
+func (p *plugin) executeAll(ctx context.Context, action string, b Batch) ([]Outcome, error) {
 	out := make([]Outcome, len(b.Items))
 	for i := range out {
 		out[i] = Outcome{Status: Retry, Code: CodeNotSent, Message: "the item was not sent to the plugin"}
@@ -45,7 +51,30 @@ func (h *Host) Execute(ctx context.Context, action string, b Batch) ([]Outcome, 
 		}
 		from += n
 	}
-	return out, nil
+	var unrun []int
+	rest := b
+	rest.Items = nil
+	for i, o := range out {
+		if o.Status == Retry && o.Code == CodeNotSent {
+			unrun, rest.Items = append(unrun, i), append(rest.Items, b.Items[i])
+		}
+	}
+	var again []Outcome
+	var err error
+	switch len(unrun) {
+	case 0:
+		return out, nil
+	case len(b.Items):
+		for range unrun {
+			again = append(again, failed(CodeProtocol, "the plugin began no item of the call"))
+		}
+	default:
+		again, err = p.executeAll(ctx, action, rest)
+	}
+	for i, at := range unrun {
+		out[at] = again[i]
+	}
+	return out, err
 }
 
 func (b Batch) check(action string) error {

@@ -23,12 +23,17 @@ import (
 type Options struct {
 	// RunDir is for sockets; it is made with mode 0700. A socket's path is short: where RunDir is over
 	// about 40 bytes the host uses a private directory below the system's temporary one instead.
-	RunDir       string
-	Builtin      []string // argv that serves a built-in action once its name is appended; nil: none
+	RunDir  string
+	Builtin []string // argv that serves a built-in action once its name is appended; nil: none
+	// BuiltinNames are the built-in actions, each a process. One entry may have several, in order and joined by
+	// commas: they share a process, whose plugin is called reprieve.
 	BuiltinNames []string
 	Dir          string // installed third-party plugins: a folder of folders; "": none
 	Lock         string // path of plugins.lock; "": in Dir
 	Log          zerolog.Logger
+	// Config gives what the operator has set for a plugin, a JSON object; a built-in one is called as its
+	// action. It is asked at each start; nil: nothing is set.
+	Config       func(plugin string) ([]byte, error)
 	StartTimeout time.Duration // until a plugin has described itself; 0 is 10 s
 	KillTimeout  time.Duration // for a plugin to end by itself; 0 is 3 s
 }
@@ -57,6 +62,8 @@ type Host struct {
 	closed  bool
 }
 
+const builtinGroup = "reprieve"
+
 // New makes a host. It starts nothing: a plugin is started when it is first needed. A plugin that
 // cannot run is no error here; Catalogue and Processes say what is wrong with it.
 func New(o Options) (*Host, error) {
@@ -75,8 +82,12 @@ func New(o Options) (*Host, error) {
 		return nil, crm.Errorf("make the directory for plugin sockets", crm.CodeInvalid, "%w", err)
 	}
 	if o.Builtin != nil {
-		for _, name := range o.BuiltinNames {
-			h.add(newPlugin(name, []string{name}, h.launch(image{argv: append(slices.Clone(o.Builtin), name)}), expectActions(name)))
+		for _, word := range o.BuiltinNames {
+			name, names := word, strings.Split(word, ",")
+			if len(names) > 1 {
+				name = builtinGroup
+			}
+			h.add(newPlugin(name, names, h.launch(name, image{argv: append(slices.Clone(o.Builtin), word)}), expectActions(names...)))
 		}
 	}
 	if err := h.addInstalled(); err != nil {
@@ -86,8 +97,8 @@ func New(o Options) (*Host, error) {
 	return h, nil
 }
 
-func (h *Host) launch(im image) launch {
-	return launch{image: im, private: h.dir, log: h.o.Log, timeout: h.o.StartTimeout, kill: h.o.KillTimeout, now: h.now}
+func (h *Host) launch(name string, im image) launch {
+	return launch{plugin: name, settings: h.o.Config, image: im, private: h.dir, log: h.o.Log, timeout: h.o.StartTimeout, kill: h.o.KillTimeout, now: h.now}
 }
 
 // add makes a plugin known; the caller holds mu or is New. What it replaces is given back.

@@ -80,7 +80,7 @@ func (h *Host) addInstalled() error {
 }
 
 func (h *Host) installed(m Manifest) *plugin {
-	p := newPlugin(m.Name, actionNames(m.Actions), h.launch(m.image(filepath.Join(h.o.Dir, m.Name))), expectManifest(m))
+	p := newPlugin(m.Name, actionNames(m.Actions), h.launch(m.Name, m.image(filepath.Join(h.o.Dir, m.Name))), expectManifest(m))
 	p.version = m.Version
 	return p
 }
@@ -111,7 +111,7 @@ func (h *Host) admissible(m Manifest) error {
 	case m.Command == "" || !filepath.IsLocal(m.Command):
 		return errors.New("its command is not a path inside its folder")
 	}
-	for _, b := range append([]string{"reprieve"}, h.o.BuiltinNames...) {
+	for _, b := range append([]string{builtinGroup}, strings.Split(strings.Join(h.o.BuiltinNames, ","), ",")...) {
 		if first, _, _ := strings.Cut(b, "."); first == m.Name {
 			return fmt.Errorf("the name %s is taken by built-in actions", m.Name)
 		}
@@ -180,7 +180,7 @@ func (h *Host) examine(m *Manifest, folder string) error {
 	if m.SHA256 = m.Files[im.file]; m.SHA256 == "" {
 		return fmt.Errorf("its command %s is not there", clean(m.Command))
 	}
-	trial := newPlugin(m.Name, nil, h.launch(im), func(specs map[string]Spec) error {
+	trial := newPlugin(m.Name, nil, h.launch(m.Name, im), func(specs map[string]Spec) error {
 		for _, s := range specs {
 			if s.Plugin != m.Name || s.Version != m.Version {
 				return fmt.Errorf("it calls itself %s %s and its %s says %s %s", s.Plugin, s.Version, manifestFile, m.Name, m.Version)

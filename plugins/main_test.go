@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -86,9 +87,14 @@ func testAction(name string) sdk.Action {
 	})
 }
 
+var filled atomic.Int64
+
 var testModes = map[string]func(context.Context, sdk.Input) (sdk.Result, error){
 	"echo": func(_ context.Context, in sdk.Input) (sdk.Result, error) {
 		return sdk.Done(sdk.AddTag(0, "seen")).WithOutput(in), nil
+	},
+	"fill": func(context.Context, sdk.Input) (sdk.Result, error) { // some 50 fill a reply
+		return sdk.Done().WithOutput(map[string]any{"n": filled.Add(1), "x": strings.Repeat("x", 60<<10)}), nil
 	},
 	"pid":   func(context.Context, sdk.Input) (sdk.Result, error) { return sdk.Done().WithOutput(os.Getpid()), nil },
 	"exit":  func(context.Context, sdk.Input) (sdk.Result, error) { os.Exit(9); return sdk.Result{}, nil },

@@ -16,6 +16,8 @@ import (
 	"github.com/hashicorp/go-plugin/runner"
 	"github.com/rs/zerolog"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/reprieve-run/reprieve/internal/pluginlog"
 	actionv1 "github.com/reprieve-run/reprieve/plugins/proto/action/v1"
@@ -35,12 +37,14 @@ type process struct {
 
 // launch says how to start a plugin.
 type launch struct {
-	image   image
-	private string // the host's private directory
-	log     zerolog.Logger
-	timeout time.Duration
-	kill    time.Duration
-	now     func() time.Time
+	plugin   string
+	settings func(plugin string) ([]byte, error)
+	image    image
+	private  string // the host's private directory
+	log      zerolog.Logger
+	timeout  time.Duration
+	kill     time.Duration
+	now      func() time.Time
 }
 
 // start runs the plugin until it has described and configured itself. Whatever hangs on the way is
@@ -87,7 +91,7 @@ func (l launch) start() (_ *process, err error) {
 	if _, err := p.client.Start(); err != nil {
 		return nil, err
 	}
-	if err := p.greet(ctx); err != nil {
+	if err := p.greet(ctx, l); err != nil {
 		if ctx.Err() != nil {
 			return nil, fmt.Errorf("it did not describe itself within %s", l.timeout)
 		}
@@ -114,7 +118,7 @@ func (l launch) config() *goplugin.ClientConfig {
 }
 
 // greet asks the plugin what it is.
-func (p *process) greet(ctx context.Context) error {
+func (p *process) greet(ctx context.Context, l launch) error {
 	protocol, err := p.client.Client()
 	if err != nil {
 		return fmt.Errorf("it cannot be reached: %w", cleanRPC(err))
@@ -131,7 +135,27 @@ func (p *process) greet(ctx context.Context) error {
 	if p.desc, err = rpc.Describe(ctx, &actionv1.DescribeRequest{}); err != nil {
 		return fmt.Errorf("it does not describe itself: %w", cleanRPC(err))
 	}
-	if _, err = rpc.Configure(ctx, &actionv1.ConfigureRequest{ConfigJson: []byte("{}")}); err != nil {
+	return l.configure(ctx, rpc)
+}
+
+// configure hands the plugin what the operator has set for it. What a plugin says to that is meant for the
+// operator, so it is told.
+func (l launch) configure(ctx context.Context, rpc actionv1.ActionPluginClient) error {
+	set := []byte("{}")
+	if l.settings != nil {
+		got, err := l.settings(l.plugin)
+		if err != nil {
+			return err
+		}
+		if len(got) > 0 {
+			set = got
+		}
+	}
+	_, err := rpc.Configure(ctx, &actionv1.ConfigureRequest{ConfigJson: set})
+	if s, _ := status.FromError(err); err != nil && s.Code() == codes.FailedPrecondition {
+		return fmt.Errorf("what is set for it cannot be used: %s", clean(s.Message()))
+	}
+	if err != nil {
 		return fmt.Errorf("it cannot be configured: %w", cleanRPC(err))
 	}
 	return nil

@@ -103,12 +103,16 @@ func FuzzSettle(f *testing.F) {
 		{Kind: &actionv1.Effect_DeleteContact{DeleteContact: &actionv1.DeleteContact{Target: 1}}},
 		{Kind: &actionv1.Effect_SetField{SetField: &actionv1.SetField{Target: 1 << 31, Name: "x"}}}, {},
 	}}}}, &actionv1.Outcome{IdempotencyKey: "a", Result: &actionv1.Outcome_Retry{Retry: &actionv1.Retry{AfterNanos: -5}}})
+	for _, e := range everyEffect(1, crm.Key{}) {
+		add(&actionv1.Outcome{IdempotencyKey: "a", Result: &actionv1.Outcome_Done{Done: &actionv1.Done{Effects: []*actionv1.Effect{e.wire, e.wire}}}})
+	}
 	f.Fuzz(func(t *testing.T, b []byte, s0, s1 uint8) {
 		var reply actionv1.ExecuteResponse
 		if proto.Unmarshal(b, &reply) != nil {
 			return
 		}
-		spec := Spec{Action: "x.y", Plugin: "x", Effects: []EffectKind{EffectAddTag, EffectDelete, EffectRestore, EffectSetField}}
+		spec := Spec{Action: "x.y", Plugin: "x", Effects: []EffectKind{EffectAddTag, EffectDelete, EffectRestore, EffectSetField,
+			EffectAddToList, EffectCreateTask, EffectAddToWorkflow, EffectArchive}}
 		targets := []Target{inState(1, crm.State(s0%3)), inState(2, crm.State(s1%3))}
 		items := []Item{{Key: "a", Targets: targets}, {Key: "b", Targets: targets}}
 		out, err := settle(spec, items, reply.GetOutcomes())
@@ -132,7 +136,7 @@ func FuzzSettle(f *testing.F) {
 					t.Fatalf("%+v on %s", e, state[e.Target])
 				}
 				state[e.Target] = after(state[e.Target], e.Kind)
-				if _, err := e.Mutation(targets[e.Target]); err != nil {
+				if _, err := e.Mutation(targets[e.Target], knows{}); err != nil && crm.CodeOf(err) != crm.CodeNotFound {
 					t.Fatal(err)
 				}
 			}
@@ -152,17 +156,17 @@ func TestMutations(t *testing.T) {
 		crm.RemoveTag{Contact: k, Tag: "x"}:  {Kind: EffectRemoveTag, Tag: "x"},
 	}
 	for want, e := range tests {
-		if got, err := e.Mutation(target); err != nil || got != want {
+		if got, err := e.Mutation(target, knows{}); err != nil || got != want {
 			t.Errorf("%+v became %+v, %v", e, got, err)
 		}
 	}
-	if m, err := (Effect{Kind: EffectSetField, Field: "f", Value: crm.Text("v")}).Mutation(target); err != nil || m.(crm.SetField).Value.Text != "v" {
+	if m, err := (Effect{Kind: EffectSetField, Field: "f", Value: crm.Text("v")}).Mutation(target, knows{}); err != nil || m.(crm.SetField).Value.Text != "v" {
 		t.Errorf("%+v, %v", m, err)
 	}
-	if _, err := (Effect{Kind: "x"}).Mutation(target); err == nil {
+	if _, err := (Effect{Kind: "x"}).Mutation(target, knows{}); err == nil {
 		t.Error("an unknown effect became a mutation")
 	}
-	if _, err := (Effect{Kind: EffectDelete}).Mutation(Target{}); err == nil {
+	if _, err := (Effect{Kind: EffectDelete}).Mutation(Target{}, knows{}); err == nil {
 		t.Error("an effect on nobody became a mutation")
 	}
 }

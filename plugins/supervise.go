@@ -209,7 +209,7 @@ func (p *plugin) unavailable(why error) *crm.Error {
 		WithHint("it is tried again by itself; `reprieve plugin list` shows how it is")
 }
 
-// expectActions refuses a description that lacks or adds an action: a built-in process serves one.
+// expectActions refuses a description that lacks or adds an action: a built-in process serves what it was started for.
 func expectActions(names ...string) func(map[string]Spec) error {
 	return func(specs map[string]Spec) error {
 		if got := slices.Sorted(maps.Keys(specs)); !slices.Equal(got, names) {

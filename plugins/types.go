@@ -8,19 +8,6 @@ import (
 	"github.com/reprieve-run/reprieve/crm"
 )
 
-// EffectKind is a kind of change that an action may ask for.
-type EffectKind string
-
-// The kinds of effect. A deleted contact takes only a restore and a purge.
-const (
-	EffectDelete    EffectKind = "contact.delete"
-	EffectRestore   EffectKind = "contact.restore"
-	EffectPurge     EffectKind = "contact.purge"
-	EffectAddTag    EffectKind = "tag.add"
-	EffectRemoveTag EffectKind = "tag.remove"
-	EffectSetField  EffectKind = "field.set"
-)
-
 // Spec is what one action is and what it may do. The host enforces each line of it.
 type Spec struct {
 	Action     string        `json:"action"`
@@ -141,38 +128,4 @@ type Outcome struct {
 	Code    string    // Fail
 	Message string    // Skip, Retry, Fail: why
 	Hint    string    // Fail
-}
-
-// Effect is one change that an action asks for.
-type Effect struct {
-	Kind   EffectKind
-	Target int // index into the item's targets
-	Tag    string
-	Field  string
-	Value  crm.Value // of EffectSetField; the zero Value removes the field
-	Reason string
-}
-
-// Mutation gives the effect as the change that the store applies to the target, which must be the
-// one that the effect's index names.
-func (e Effect) Mutation(t Target) (crm.Mutation, error) {
-	k := t.key()
-	if k.Contact.IsZero() {
-		return nil, crm.Errorf("turn an effect into a mutation", crm.CodeInvalid, "the target names no contact")
-	}
-	switch e.Kind {
-	case EffectDelete:
-		return crm.Delete{Contact: k, Reason: e.Reason}, nil
-	case EffectRestore:
-		return crm.Restore{Contact: k, Reason: e.Reason}, nil
-	case EffectPurge:
-		return crm.Purge{Contact: k, Reason: e.Reason}, nil
-	case EffectAddTag:
-		return crm.AddTag{Contact: k, Tag: e.Tag}, nil
-	case EffectRemoveTag:
-		return crm.RemoveTag{Contact: k, Tag: e.Tag}, nil
-	case EffectSetField:
-		return crm.SetField{Contact: k, Name: e.Field, Value: e.Value}, nil
-	}
-	return nil, crm.Errorf("turn an effect into a mutation", crm.CodeInvalid, "there is no effect %q", e.Kind).About(k.Contact)
 }

@@ -3,6 +3,7 @@ package runtime
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -18,6 +19,7 @@ type Input struct {
 	Env     triggers.Env
 	Outcome *plugins.Outcome // nil: the run's timer was due
 	Plugin  string           // with Outcome: name@version of what gave it
+	Heard   *crm.Event       // the event that the step waits for; nil: the run's timer was due
 }
 
 // Turn is what a run comes to: its next header and what is to be committed with it. When Call is
@@ -44,25 +46,28 @@ const (
 	maxAttempts = 10
 	firstRetry  = crm.Second
 	maxRetry    = 5 * crm.Minute
-	maxAfter    = crm.Day // what an action may ask for
-	maxTurn     = 1000    // steps in one turn; a workflow has no loops, so no file of 256 KiB reaches it
+	maxAfter    = crm.Day  // what an action may ask for
+	maxSet      = 16 << 10 // bytes of what a set step makes
+	maxTurn     = 1000     // steps in one turn; a workflow has no loops, so no file of 256 KiB reaches it
 )
 
 // Advance says what becomes of a run. It is pure: no input or output, no clock, the same answer for
 // the same arguments. The same code serves every store and every test.
 func Advance(def *workflow.Workflow, run crm.Run, in Input, now crm.Nanos) Turn {
-	run.Reason = ""
+	run.Reason, run.Listening = "", false
 	until := crm.Nanos(0)
 	if def.Timeout > 0 {
-		until = run.StartedAt + def.Timeout
+		until = max(run.StartedAt, run.Retried) + def.Timeout
 	}
-	if until != 0 && now >= until && in.Outcome == nil { // what an action has come to is not thrown away
+	if until != 0 && now >= until && in.Outcome == nil && in.Heard == nil { // what an action has come to is not thrown away
 		run.Status, run.Reason, run.Due, run.EndedAt = crm.RunCancelled, crm.ReasonTimeout, 0, now
 		return Turn{Run: run}
 	}
 	t := advance(def, run, in, now)
 	if until != 0 && !t.Run.Status.Finished() {
-		t.Run.Due = min(t.Run.Due, until)
+		if t.Run.Due == 0 || t.Run.Due > until {
+			t.Run.Due = until
+		}
 	}
 	return t
 }
@@ -77,6 +82,12 @@ func advance(def *workflow.Workflow, run crm.Run, in Input, now crm.Nanos) Turn 
 	}
 	if in.Outcome != nil {
 		t.outcome(at, *in.Outcome)
+		return t.Turn
+	}
+	if in.Heard != nil {
+		n := &def.Nodes[at]
+		t.journal(n, crm.StepRecord{Status: store.StepDone, Output: t.heard()})
+		t.goTo(n.Next)
 		return t.Turn
 	}
 	for range maxTurn {
@@ -112,12 +123,18 @@ func (t *turn) step(at int) (next int, more bool) {
 			if !ok {
 				return 0, false
 			}
-			t.Run.Step, t.Run.Status, t.Run.Due = n.ID, crm.RunWaiting, due
+			t.Run.Step, t.Run.Status, t.Run.Due, t.Run.Listening = n.ID, crm.RunWaiting, due, n.Hears != nil
 			return 0, false
 		}
 		t.Run.Status = crm.RunActive
-		t.journal(n, crm.StepRecord{Status: store.StepDone})
+		rec := crm.StepRecord{Status: store.StepDone}
+		if n.Hears != nil {
+			rec.Output = t.heard()
+		}
+		t.journal(n, rec)
 		return n.Next, true
+	case workflow.Set:
+		return t.set(n)
 	case workflow.Branch:
 		return t.branch(n)
 	case workflow.Exit:
@@ -131,7 +148,18 @@ func (t *turn) step(at int) (next int, more bool) {
 // until gives the instant at which a wait ends; one that has passed is now. An expression that gives none
 // fails the step.
 func (t *turn) until(n *workflow.Node) (crm.Nanos, bool) {
-	if n.Until == nil {
+	switch {
+	case n.Window != nil:
+		if at := n.Window.Next(t.now); at != 0 {
+			return at, true
+		}
+		t.Run.Step = n.ID
+		t.journal(n, crm.StepRecord{Status: store.StepFailed, Code: "window", Message: "the window does not open within two weeks"})
+		t.failAt(t.index(n), fmt.Sprintf("step %s: its window never opens", n.ID))
+		return 0, false
+	case n.Hears != nil && n.Wait == 0:
+		return 0, true
+	case n.Until == nil:
 		return t.now + n.Wait, true
 	}
 	t.Reads = append(t.Reads, n.Until.Reads()...)
@@ -147,6 +175,40 @@ func (t *turn) until(n *workflow.Node) (crm.Nanos, bool) {
 	t.journal(n, crm.StepRecord{Status: store.StepFailed, Code: "expression", Message: message})
 	t.failAt(t.index(n), fmt.Sprintf("step %s: it cannot be decided until when it waits", n.ID))
 	return 0, false
+}
+
+// heard is the output of a wait for an event: whether it came, and what it said.
+func (t *turn) heard() []byte {
+	out := map[string]any{}
+	if t.in.Heard != nil {
+		out = triggers.Started(t.in.Heard)
+	}
+	out["event"] = t.in.Heard != nil
+	b, err := json.Marshal(out)
+	if err != nil { // it was made of what JSON knows
+		return []byte(`{"event": true}`)
+	}
+	return b
+}
+
+// set makes values for later steps, those of the same turn too.
+func (t *turn) set(n *workflow.Node) (int, bool) {
+	t.Reads = append(t.Reads, n.With.Reads()...)
+	v, err := n.With.Eval(t.in.Env)
+	var out []byte
+	if err == nil {
+		if out, err = json.Marshal(v); err == nil && len(out) > maxSet {
+			err = crm.Errorf("evaluate set", crm.CodeInvalid, "the values are longer than %d KiB", maxSet>>10)
+		}
+	}
+	if err != nil {
+		t.Run.Step = n.ID
+		t.journal(n, crm.StepRecord{Status: store.StepFailed, Code: "expression", Message: err.Error()})
+		t.failAt(t.index(n), fmt.Sprintf("step %s: its values cannot be made", n.ID))
+		return 0, false
+	}
+	t.journal(n, crm.StepRecord{Status: store.StepDone, Output: out})
+	return n.Next, true
 }
 
 func (t *turn) branch(n *workflow.Node) (int, bool) {
@@ -230,7 +292,8 @@ func (t *turn) outcome(at int, o plugins.Outcome) {
 	case plugins.Skip:
 		rec.Status = store.StepSkipped
 	case plugins.Retry:
-		if t.again(n, o) {
+		if rec.Status = store.StepRetry; t.again(n, o) {
+			t.journal(n, rec)
 			return
 		}
 		rec.Status, rec.Message = store.StepFailed, fmt.Sprintf("after %d attempts: %s", t.Run.Attempt, o.Message)
@@ -238,7 +301,8 @@ func (t *turn) outcome(at int, o plugins.Outcome) {
 			rec.Code = crm.CodeUnavailable
 		}
 	case plugins.Fail:
-		if slices.Contains(n.Retry.On, o.Code) && t.again(n, o) {
+		if rec.Status = store.StepRetry; slices.Contains(n.Retry.On, o.Code) && t.again(n, o) {
+			t.journal(n, rec)
 			return
 		}
 		rec.Status = store.StepFailed
@@ -304,8 +368,25 @@ func (t *turn) again(n *workflow.Node, o plugins.Outcome) bool {
 }
 
 func (t *turn) journal(n *workflow.Node, r crm.StepRecord) {
-	r.Run, r.Account, r.Contact, r.Path, r.At = t.Run.ID, t.Run.Account, t.Run.Contact, n.ID, t.now
+	r.Run, r.Account, r.Contact, r.Path, r.At, r.Iteration = t.Run.ID, t.Run.Account, t.Run.Contact, n.ID, t.now, t.Run.Iteration
+	if (r.Status == store.StepFailed || r.Status == store.StepUnknown) && len(t.Run.State) == 0 {
+		t.Run.Code = r.Code // of what it fails for, if it does; not of what fails in its on_error
+	}
 	t.Steps = append(t.Steps, r)
+	if t.in.Env.Steps != nil { // later steps of the turn see it
+		steps := maps.Clone(t.in.Env.Steps)
+		steps[n.ID] = stepInfo(&r)
+		t.in.Env.Steps = steps
+	}
+}
+
+// stepInfo is what expressions see of a line of the journal.
+func stepInfo(r *crm.StepRecord) triggers.StepInfo {
+	info := triggers.StepInfo{Status: r.Status}
+	if len(r.Output) > 0 {
+		_ = json.Unmarshal(r.Output, &info.Output) // checked when it came; a condition on nothing says so
+	}
+	return info
 }
 
 func (t *turn) finish(s crm.RunStatus, reason string) {

@@ -36,6 +36,7 @@ func (e *Engine) commit(ctx context.Context, ps []*pending) error {
 func (e *Engine) commitChunk(ctx context.Context, ps []*pending) (left []*pending, err error) {
 	err = e.store.Update(ctx, func(tx *store.Tx) error {
 		left = nil
+		in := lookupIn(tx)
 		keys := make([]crm.Key, len(ps))
 		for i, p := range ps {
 			keys[i] = crm.Key{Account: p.was.Account, Contact: p.was.Contact}
@@ -44,7 +45,7 @@ func (e *Engine) commitChunk(ctx context.Context, ps []*pending) (left []*pendin
 			return err
 		}
 		for _, p := range ps {
-			a, err := p.advanced()
+			a, err := p.advanced(in)
 			if err == nil {
 				err = tx.CommitRun(a)
 			}
@@ -62,14 +63,19 @@ func (e *Engine) commitChunk(ctx context.Context, ps []*pending) (left []*pendin
 
 // advanced turns effects into mutations: an effect names a target by its index, and the only target
 // is the run's contact.
-func (p *pending) advanced() (store.Advanced, error) {
+func (p *pending) advanced(in plugins.Lookup) (store.Advanced, error) {
 	a := store.Advanced{Was: p.was, Run: p.turn.Run, Seen: p.seen, Steps: p.turn.Steps}
+	if p.def.Listens() && !(p.asked != nil && p.spec.External) { // what the world was told is not taken back
+		a.Hears = cursorDispatch
+	}
 	for _, ef := range p.turn.Effects {
-		m, err := ef.Mutation(plugins.Target{Contact: p.env.Contact, Life: p.env.Life})
+		m, err := ef.Mutation(plugins.Target{Contact: p.env.Contact, Life: p.env.Life}, in)
 		if err != nil {
 			return a, err
 		}
-		a.Effects = append(a.Effects, m)
+		if m != nil {
+			a.Effects = append(a.Effects, m)
+		}
 	}
 	return a, nil
 }
@@ -78,7 +84,7 @@ func (p *pending) advanced() (store.Advanced, error) {
 func (e *Engine) settle(ctx context.Context, p *pending) error {
 	for try := 0; ; try++ {
 		err := e.store.Update(ctx, func(tx *store.Tx) error {
-			a, err := p.advanced()
+			a, err := p.advanced(lookupIn(tx))
 			if err != nil {
 				return err
 			}
@@ -87,6 +93,10 @@ func (e *Engine) settle(ctx context.Context, p *pending) error {
 		switch {
 		case err == nil:
 			return nil
+		case errors.Is(err, store.ErrUnheard) && try < 100:
+			if _, err := e.dispatch(ctx); err != nil {
+				return err
+			}
 		case errors.Is(err, store.ErrStale):
 			return e.superseded(ctx, p)
 		case errors.Is(err, store.ErrMoved) && try < 100:
@@ -137,6 +147,7 @@ func (e *Engine) again(ctx context.Context, p *pending) error {
 		called := p.was
 		called.Step, called.Status = p.asked.Step, crm.RunActive
 		done := Advance(p.def, called, Input{Env: p.env, Outcome: &o, Plugin: p.spec.Plugin + "@" + p.spec.Version}, p.env.Now)
+		p.trace(done.Steps)
 		p.turn.Steps = append(done.Steps, p.turn.Steps...)
 	}
 	if p.call != nil { // another action now: the next pass calls it
@@ -151,15 +162,14 @@ func (e *Engine) refuse(p *pending, err error) {
 	p.goOn(plugins.Outcome{Status: plugins.Fail, Code: crm.CodeOf(err), Message: err.Error()})
 }
 
-// superseded journals the result that came too late for its run: the contact was deleted or restored
-// while the plugin worked. Nothing else of it is kept.
+// superseded journals the result that came too late for its run: the contact was deleted or restored, or the
+// run ended, while the plugin worked. Nothing else of it is kept.
 func (e *Engine) superseded(ctx context.Context, p *pending) error {
 	return e.store.Update(ctx, func(tx *store.Tx) error {
 		for _, s := range p.turn.Steps {
 			if s.Action == "" {
 				continue
 			}
-			s.Status, s.Output, s.Message = store.StepSuperseded, nil, "the contact was deleted, restored or archived meanwhile"
 			if err := tx.Supersede(p.was, s); err != nil {
 				return err
 			}

@@ -19,6 +19,13 @@ type definitions struct {
 	index    map[crm.AccountID]*triggers.Index[armed]
 	ends     map[crm.AccountID]*triggers.Index[ending]
 	crons    []armed
+	held     map[schedule]crm.Nanos // fires that their rate holds back, and until when: a hint, not a promise
+}
+
+// schedule names a cron trigger.
+type schedule struct {
+	account crm.AccountID
+	name    string
 }
 
 type revision struct {
@@ -39,8 +46,10 @@ type ending struct{ workflow, reason string }
 // name is how the trigger is called in receipts, schedules and logs.
 func (a armed) name() string { return a.def.ID + "/" + a.trigger.ID }
 
+func (a armed) schedule() schedule { return schedule{a.account, a.name()} }
+
 func newDefinitions() *definitions {
-	return &definitions{compiled: map[revision]*workflow.Workflow{}}
+	return &definitions{compiled: map[revision]*workflow.Workflow{}, held: map[schedule]crm.Nanos{}}
 }
 
 // refresh makes the index anew when a workflow was applied.
@@ -126,33 +135,44 @@ func (d *definitions) same(active map[crm.AccountID]map[string]string) bool {
 
 // definition gives the compiled text of a revision, also of one that is no longer active: runs stay
 // on the revision that they started with.
-func (e *Engine) definition(ctx context.Context, acc crm.AccountID, id, rev string) (*workflow.Workflow, error) {
-	r := revision{acc, id, rev}
-	e.defs.mu.Lock()
-	def := e.defs.compiled[r]
-	e.defs.mu.Unlock()
-	if def != nil {
+func (e *Engine) definition(ctx context.Context, acc crm.AccountID, id, rev string) (def *workflow.Workflow, err error) {
+	if def := e.defs.get(acc, id, rev); def != nil {
 		return def, nil
 	}
-	var src *store.Revision
-	err := e.store.View(ctx, func(tx *store.Tx) (err error) {
-		src, err = tx.WorkflowSource(acc, id, rev)
+	err = e.store.View(ctx, func(tx *store.Tx) (err error) {
+		def, err = e.definitionIn(tx, acc, id, rev)
 		return err
 	})
+	return def, err
+}
+
+func (d *definitions) get(acc crm.AccountID, id, rev string) *workflow.Workflow {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.compiled[revision{acc, id, rev}]
+}
+
+// definitionIn is definition within a transaction.
+func (e *Engine) definitionIn(tx *store.Tx, acc crm.AccountID, id, rev string) (*workflow.Workflow, error) {
+	if def := e.defs.get(acc, id, rev); def != nil {
+		return def, nil
+	}
+	src, err := tx.WorkflowSource(acc, id, rev)
 	if err != nil {
 		return nil, err
 	}
 	if src == nil {
 		return nil, crm.Errorf("load a workflow", crm.CodeNotFound, "the revision %.12s of %s is not in the store", rev, id)
 	}
-	if def, err = workflow.Parse(src.File, src.Source); err != nil {
+	def, err := workflow.Parse(src.File, src.Source)
+	if err != nil {
 		return nil, crm.Errorf("load a workflow", crm.CodeInvalid, "%s: %w", id, err)
 	}
 	if def.Revision != rev {
 		return nil, crm.Errorf("load a workflow", crm.CodeCorrupt, "the text of %s is not the revision %.12s", id, rev)
 	}
 	e.defs.mu.Lock()
-	e.defs.compiled[r] = def
+	e.defs.compiled[revision{acc, id, rev}] = def
 	e.defs.mu.Unlock()
 	return def, nil
 }

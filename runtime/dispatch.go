@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -24,10 +25,18 @@ type decided struct {
 	back       []crm.Key // restored: what came for them meanwhile is delivered
 }
 
-// act is a run to be started, or runs to be ended.
+// act is a run to be started, runs to be ended, or a run that heard what it waits for.
 type act struct {
 	start  store.Start
 	cancel *cancelling
+	wake   *waking
+}
+
+// waking has a run go on that waits for an event.
+type waking struct {
+	run crm.Run
+	def *workflow.Workflow
+	ev  *crm.Event
 }
 
 // cancelling ends the unfinished runs of a workflow for a contact.
@@ -41,8 +50,11 @@ type cancelling struct {
 // commits the runs that start together with the cursor: exactly one run for a workflow, key and
 // event. What moved between the decision and the commit is decided again.
 func (e *Engine) dispatch(ctx context.Context) (worked bool, err error) {
+	e.dispatching.Lock()
+	defer e.dispatching.Unlock()
 	for range maxChunks {
 		var from, to []byte
+		var seq uint64
 		var d decided
 		err := e.store.View(ctx, func(tx *store.Tx) error {
 			d = decided{}
@@ -54,7 +66,9 @@ func (e *Engine) dispatch(ctx context.Context) (worked bool, err error) {
 			if err != nil {
 				return err
 			}
-			to = next
+			if to = next; len(events) > 0 {
+				seq = events[len(events)-1].Seq
+			}
 			o := offer{e: e, tx: tx, d: &d, lists: map[crm.AccountID]map[crm.ItemID]string{}}
 			for i := range events {
 				if err := events[i].Err; err != nil {
@@ -64,6 +78,9 @@ func (e *Engine) dispatch(ctx context.Context) (worked bool, err error) {
 				if err := o.event(&events[i].Event); err != nil {
 					return err
 				}
+				if err := o.wake(&events[i]); err != nil {
+					return err
+				}
 			}
 			return nil
 		})
@@ -71,7 +88,7 @@ func (e *Engine) dispatch(ctx context.Context) (worked bool, err error) {
 			return worked, err
 		}
 		err = e.store.Update(ctx, func(tx *store.Tx) error {
-			if err := tx.MoveCursor(cursorDispatch, from, to); err != nil {
+			if err := tx.MoveCursor(cursorDispatch, from, to, seq); err != nil {
 				return err
 			}
 			return e.start(tx, d)
@@ -94,9 +111,17 @@ func (e *Engine) dispatch(ctx context.Context) (worked bool, err error) {
 func (e *Engine) start(tx *store.Tx, d decided) error {
 	for _, a := range d.acts {
 		var err error
-		if c := a.cancel; c != nil {
-			err = tx.CancelRuns(c.contact, c.workflow, c.reason)
-		} else {
+		switch {
+		case a.cancel != nil:
+			err = tx.CancelRuns(a.cancel.contact, a.cancel.workflow, a.cancel.reason)
+		case a.wake != nil:
+			w := a.wake
+			turn := Advance(w.def, w.run, Input{Heard: w.ev}, tx.Now())
+			err = tx.CommitRun(store.Advanced{Was: w.run, Run: turn.Run, Steps: turn.Steps})
+			if errors.Is(err, store.ErrStale) { // it went on meanwhile: its time was up, say
+				err = nil
+			}
+		default:
 			_, _, err = tx.StartRun(a.start)
 		}
 		if err != nil {
@@ -128,8 +153,11 @@ type offer struct {
 // just been added, so that the receipt can name every trigger that was kept from starting. They all
 // pass the same gate as any event, Event.Trigger, which refuses them for their cause.
 func (o *offer) event(ev *crm.Event) error {
-	if ev.Kind == crm.ContactRestored {
+	switch ev.Kind {
+	case crm.ContactRestored:
 		return o.restored(ev)
+	case crm.WorkflowEntered:
+		return o.entered(ev)
 	}
 	return o.one(ev)
 }
@@ -260,7 +288,12 @@ func (o *offer) entitled(by crm.Entitled, a armed, ev *crm.Event, names func(crm
 	if len(a.def.Nodes) > 0 {
 		s.Step = a.def.Nodes[0].ID
 	}
-	s.Restart = a.def.Restart
+	s.Mode, s.Max = a.def.Mode, a.def.Max
+	if ev != nil && a.def.Uses("event") {
+		if s.Event, err = json.Marshal(triggers.Started(ev)); err != nil {
+			return err
+		}
+	}
 	if s.Again = a.def.Reenter.After; a.def.Reenter.Never {
 		s.Again = -1
 	}
@@ -299,6 +332,53 @@ func (o *offer) cancel(te crm.TriggerEvent, cancels []triggers.Entry[ending], na
 			o.d.acts = append(o.d.acts, act{cancel: &cancelling{k, c.Payload.workflow, c.Payload.reason}})
 		}
 	}
+}
+
+// wake offers an event to the runs of its contact that wait for one. It has to have happened since they do:
+// the log's order says so, not the clock.
+func (o *offer) wake(l *store.Logged) error {
+	ev := &l.Event
+	if _, can := crm.TriggerKinds[ev.Kind]; !can || ev.Contact.IsZero() {
+		return nil
+	}
+	k := crm.Key{Account: ev.Account, Contact: ev.Contact}
+	all, err := o.tx.Listeners(k)
+	if err != nil || len(all) == 0 {
+		return err
+	}
+	life, err := o.tx.Life(k)
+	if err != nil {
+		return err
+	}
+	te, ok := ev.Trigger(life)
+	if !ok {
+		return nil
+	}
+	names, err := names(o.tx, o.lists, ev.Account)
+	if err != nil {
+		return err
+	}
+	for _, who := range all {
+		r := who.Run
+		def, err := o.e.definitionIn(o.tx, r.Account, r.Workflow, r.Revision)
+		if err != nil {
+			o.e.complain(err, "a run that waits for an event cannot hear it: its revision cannot be loaded")
+			continue
+		}
+		at, ok := def.Node(r.Step)
+		if !ok || l.Seq <= who.Since || def.Nodes[at].Hears == nil {
+			continue
+		}
+		decision, err := def.Nodes[at].Hears.Match(te, o.tx.Now(), names)
+		if err != nil {
+			o.e.log.Warn().Str("workflow", r.Workflow).Str("step", r.Step).Err(err).Msg("a condition could not be decided; the run goes on waiting")
+			continue
+		}
+		if decision.Matched {
+			o.d.acts = append(o.d.acts, act{wake: &waking{r, def, ev}})
+		}
+	}
+	return nil
 }
 
 // runKey hashes the value of run.key, the contact's id if there is none.

@@ -32,6 +32,8 @@ type Options struct {
 	Sweep   string // cron of the retention sweep, in UTC; "" is every minute
 	// Ledger makes lines of the erasure ledger durable outside of the store; nil leaves them in it.
 	Ledger func([]crm.Erasure) error
+	// Secrets reads what steps are sent by reference; nil: there are none.
+	Secrets Secrets
 }
 
 // Engine runs workflows and sweeps over one store. Its state is all in the store; what it keeps in
@@ -43,7 +45,10 @@ type Engine struct {
 	log     zerolog.Logger
 	sweep   *triggers.Schedule
 	ledger  func([]crm.Erasure) error
+	secrets Secrets
 	defs    *definitions
+
+	dispatching sync.Mutex // held by whoever reads the log: a pass, or a batch whose run has to hear of something
 
 	mu       sync.Mutex
 	inflight map[crm.RunID]bool
@@ -56,8 +61,10 @@ type Engine struct {
 	turns    pace          // how many turns a commit takes
 	starts   pace
 	purges   pace
+	parks    pace
 	works    pace          // of operations over selections
 	swept    *crm.Deadline // how far the sweep under way has come
+	forgot   *forgetting   // and the one over finished runs
 }
 
 // rest is how long an action is kept back after a batch that could not be committed.
@@ -80,9 +87,9 @@ func New(o Options) (*Engine, error) {
 		return nil, err
 	}
 	return &Engine{
-		store: o.Store, actions: o.Actions, clock: o.Clock, log: o.Log, sweep: sweep, ledger: o.Ledger, defs: newDefinitions(),
+		store: o.Store, actions: o.Actions, clock: o.Clock, log: o.Log, sweep: sweep, ledger: o.Ledger, secrets: o.Secrets, defs: newDefinitions(),
 		inflight: map[crm.RunID]bool{}, busy: map[string]int{}, resting: map[string]rest{}, said: map[string]time.Time{}, untags: map[crm.ItemID]untagging{}, done: make(chan struct{}, 1),
-		turns: pace{n: 256}, starts: pace{n: 256}, purges: pace{n: 128}, works: pace{n: 128},
+		turns: pace{n: 256}, starts: pace{n: 256}, purges: pace{n: 128}, works: pace{n: 128}, parks: pace{n: 256},
 	}, nil
 }
 
@@ -170,6 +177,7 @@ func (e *Engine) complain(err error, msg string) {
 // Settle passes until nothing is left to do at this instant and no plugin is working: for virtual
 // clocks, where time stands still in between.
 func (e *Engine) Settle(ctx context.Context) error {
+	defer e.batches.Wait() // also after an error: nothing goes on behind the caller's back
 	for {
 		worked, err := e.Pass(ctx)
 		if err != nil {
@@ -193,7 +201,7 @@ func (e *Engine) Pass(ctx context.Context) (worked bool, err error) {
 		return false, err
 	}
 	var errs []error
-	for _, part := range []func(context.Context) (bool, error){e.dispatch, e.fire, e.advanceDue, e.operate, e.sweepDue, e.writeLedger} {
+	for _, part := range []func(context.Context) (bool, error){e.dispatch, e.fire, e.unpark, e.advanceDue, e.operate, e.sweepDue, e.writeLedger} {
 		did, err := part(ctx)
 		worked = worked || did
 		if err != nil {

@@ -225,7 +225,7 @@ func (a *asker) rest(def *workflow.Workflow, ev *crm.Event, v *Verdict) error {
 		v.Parts = append(v.Parts, triggers.Part{Text: "run.key", Result: "error", Error: err.Error()})
 		return nil
 	}
-	free, err := a.tx.KeyFree(a.c.Account, def.ID, hash)
+	free, err := a.tx.KeyFree(a.c.Account, def.ID, hash, def.Mode, def.Max)
 	if v.Answer = AnsweredYes; err == nil && !free {
 		v.Answer = AnsweredKey
 	}

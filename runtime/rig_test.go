@@ -33,6 +33,8 @@ type rig struct {
 	acc    crm.AccountID
 	by     crm.Actor
 	random *rand.ChaCha8
+
+	secrets Secrets
 }
 
 func newRig(t testing.TB, o storetest.MemoryOptions) *rig {
@@ -76,7 +78,7 @@ func first(errs ...error) error {
 // restart throws the engine's memory away, as a kill would.
 func (r *rig) restart() {
 	var err error
-	r.engine, err = New(Options{Store: r.store, Actions: r.acts, Clock: r.clock, Log: zerolog.Nop()})
+	r.engine, err = New(Options{Store: r.store, Actions: r.acts, Clock: r.clock, Log: zerolog.Nop(), Secrets: r.secrets})
 	r.must(err)
 }
 

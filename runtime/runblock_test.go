@@ -44,7 +44,7 @@ func TestCancelOn(t *testing.T) {
 // A key has another run only as the workflow says, over restarts, and whatever became of the last one.
 func TestReenter(t *testing.T) {
 	t.Parallel()
-	for block, want := range map[string][]int{ // runs on the days 0, 20, 31 and 200
+	for block, want := range map[string][]int{ // runs on the days 0, 20, 31 and 80
 		"reenter: always":       {1, 2, 2, 3}, // on day 31 the second still waits
 		"reenter: never":        {1, 1, 1, 1},
 		"reenter: {after: 30d}": {1, 1, 2, 3},
@@ -54,7 +54,7 @@ func TestReenter(t *testing.T) {
 			s := newScene(t, 81)
 			s.workflow("w", blocked(block))
 			at := 0
-			for i, on := range []int{0, 20, 31, 200} {
+			for i, on := range []int{0, 20, 31, 80} {
 				s.pass(day(float64(on - at)))
 				at = on
 				s.untag("go")

@@ -12,6 +12,9 @@ import (
 
 // fire looks at every schedule: begins the fires that came due and goes on with those that are being
 // carried out. The last fire is in the store, so a restart neither loses nor repeats one.
+//
+// A schedule carries out one fire at a time. What comes due meanwhile waits: once the fire is over, it is
+// looked at like what came due while nothing ran, so that misfire and within say what becomes of it.
 func (e *Engine) fire(ctx context.Context) (worked bool, err error) {
 	e.defs.mu.Lock()
 	crons := e.defs.crons
@@ -32,22 +35,25 @@ func (e *Engine) fire(ctx context.Context) (worked bool, err error) {
 	return worked, errors.Join(errs...)
 }
 
-func (e *Engine) fireOne(ctx context.Context, a armed) (bool, error) {
+func (e *Engine) fireOne(ctx context.Context, a armed) (worked bool, err error) {
+	e.hold(a, 0)
 	s, began, err := e.beginFire(ctx, a)
 	if err != nil || s == nil {
 		return began, err
 	}
 	if s.Revision != a.def.Revision { // applied anew in the middle of a fire: what is frozen is dropped
-		err = e.endFire(ctx, s)
+		err = e.endFire(ctx, s, store.FireReplaced)
 		return err == nil, err
 	}
-	if !s.Frozen {
-		if s, err = e.freeze(ctx, a, s); err != nil {
-			return false, err
-		}
+	if s, err = e.freeze(ctx, a, s); err != nil {
+		return false, err
 	}
-	err = e.startSelected(ctx, a, s)
-	return err == nil, err
+	if s.Now.Result != "" { // before anything was started
+		err = e.endFire(ctx, s, s.Now.Result)
+		return err == nil, err
+	}
+	did, err := e.startSelected(ctx, a, s)
+	return began || did, err
 }
 
 // beginFire gives the schedule with a fire to be carried out, nil if there is none. A schedule that
@@ -80,7 +86,7 @@ func (e *Engine) beginFire(ctx context.Context, a armed) (*store.Schedule, bool,
 				return nil, nil, err
 			}
 			n.LastFire, n.Firing, n.Op, n.Revision = fires[0], fires[0], op, a.def.Revision
-			n.Frozen = false
+			n.Frozen, n.Now = false, store.Fire{At: fires[0]}
 		}
 		return old, &n, nil
 	}
@@ -113,85 +119,11 @@ func specText(s triggers.ScheduleSpec) string {
 	return s.Cron + "|" + s.Zone + "|" + s.Gap + "|" + s.Overlap
 }
 
-// freeze fixes whom the fire is for, in one view of the store.
-func (e *Engine) freeze(ctx context.Context, a armed, s *store.Schedule) (*store.Schedule, error) {
-	where := a.trigger.Where
-	err := e.store.View(ctx, func(tx *store.Tx) error {
-		names, err := names(tx, map[crm.AccountID]map[crm.ItemID]string{}, a.account)
-		where = where.WithLists(names)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	q := crm.Query{Account: a.account, State: a.trigger.Over, Where: where.Where}
-	_, err = e.store.Snapshot(ctx, s.Op, q, func(c *crm.Contact, l *crm.Life) bool {
-		return where.NeedsTombstone || where.Keep(c, l, nil, s.Firing)
-	})
-	if err != nil {
-		return nil, err
-	}
-	next := *s
-	next.Frozen = true
-	return &next, e.store.Update(ctx, func(tx *store.Tx) error { return tx.PutSchedule(s, &next) })
-}
-
-// startSelected starts the runs of a frozen selection, chunk by chunk. Each contact is looked at
-// again: what was selected must still hold, and a restored one needs a fact that changed since.
-func (e *Engine) startSelected(ctx context.Context, a armed, s *store.Schedule) error {
-	for range maxChunks {
-		var items []store.FrozenItem
-		var d decided
-		err := e.store.View(ctx, func(tx *store.Tx) error {
-			d = decided{}
-			var err error
-			if items, err = tx.Frozen(s.Op, crm.Key{}, e.starts.size()); err != nil {
-				return err
-			}
-			o := offer{e: e, tx: tx, d: &d, lists: map[crm.AccountID]map[crm.ItemID]string{}}
-			for _, it := range items {
-				if err := o.selected(it, a, s.Firing); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-		if len(items) == 0 {
-			return e.endFire(ctx, s)
-		}
-		began := e.clock.Now()
-		err = e.store.Update(ctx, func(tx *store.Tx) error {
-			if err := e.start(tx, d); err != nil {
-				return err
-			}
-			return tx.DropFrozen(s.Op, items)
-		})
-		if errors.Is(err, store.ErrMoved) {
-			return nil // the next pass goes on, with whatever was applied meanwhile
-		}
-		if err != nil {
-			return err
-		}
-		e.starts.took(len(items), e.clock.Now().Sub(began))
-	}
-	return nil // the next pass goes on
-}
-
-// selected offers a contact of a frozen selection.
+// selected offers a contact of a frozen selection. It is looked at again: what was selected must still hold,
+// and a restored one needs a fact that changed since.
 func (o *offer) selected(it store.FrozenItem, a armed, fired crm.Nanos) error {
-	c, life, err := o.tx.Peek(it.Contact)
-	if err != nil || c == nil || life.Epoch != it.Epoch {
-		return err
-	}
-	tomb, err := o.tx.Tombstone(it.Contact, life)
-	if err != nil {
-		return err
-	}
-	names, err := names(o.tx, o.lists, it.Contact.Account)
-	if err != nil || !a.trigger.Where.WithLists(names).Keep(c, &life, tomb, fired) {
+	c, life, err := o.stillThere(it, a, fired)
+	if err != nil || c == nil {
 		return err
 	}
 	sel, ok := c.Selectable(life, a.trigger.Where.Reads)
@@ -199,7 +131,28 @@ func (o *offer) selected(it store.FrozenItem, a armed, fired crm.Nanos) error {
 		o.suppress(life, a, crm.RefusedQuiet, "")
 		return nil
 	}
+	names, err := names(o.tx, o.lists, it.Contact.Account)
+	if err != nil {
+		return err
+	}
 	return o.entitled(sel, a, nil, names)
+}
+
+// stillThere gives a contact of a frozen selection if it is as it was selected, else nil.
+func (o *offer) stillThere(it store.FrozenItem, a armed, fired crm.Nanos) (*crm.Contact, crm.Life, error) {
+	c, life, err := o.tx.Peek(it.Contact)
+	if err != nil || c == nil || life.Epoch != it.Epoch {
+		return nil, life, err
+	}
+	tomb, err := o.tx.Tombstone(it.Contact, life)
+	if err != nil {
+		return nil, life, err
+	}
+	names, err := names(o.tx, o.lists, it.Contact.Account)
+	if err != nil || !a.trigger.Where.WithLists(names).Keep(c, &life, tomb, fired) {
+		return nil, life, err
+	}
+	return c, life, nil
 }
 
 // dropAbandoned closes the fires of schedules that no active workflow has any more.
@@ -226,30 +179,10 @@ func (e *Engine) dropAbandoned(ctx context.Context, crons []armed) (worked bool,
 	})
 	for i := range firing {
 		if err == nil {
-			err = e.endFire(ctx, &firing[i])
+			err = e.endFire(ctx, &firing[i], store.FireGone)
 		}
 	}
 	return err == nil && len(firing) > 0, err
-}
-
-// endFire closes a fire: what is left of its frozen selection is dropped, a chunk at a time.
-func (e *Engine) endFire(ctx context.Context, s *store.Schedule) error {
-	for left := true; left; {
-		err := e.store.Update(ctx, func(tx *store.Tx) error {
-			items, err := tx.Frozen(s.Op, crm.Key{}, e.starts.size())
-			left = len(items) > 0
-			if err != nil || !left {
-				return err
-			}
-			return tx.DropFrozen(s.Op, items)
-		})
-		if err != nil {
-			return err
-		}
-	}
-	next := *s
-	next.Firing, next.Op, next.Frozen, next.Revision = 0, crm.OperationID{}, false, ""
-	return e.store.Update(ctx, func(tx *store.Tx) error { return tx.PutSchedule(s, &next) })
 }
 
 // nextFires gives the next instants of all schedules and of the sweep.
@@ -258,6 +191,9 @@ func (e *Engine) nextFires(now crm.Nanos) []crm.Nanos {
 	defer e.defs.mu.Unlock()
 	at := []crm.Nanos{e.sweep.Next(now)}
 	for _, a := range e.defs.crons {
+		if held := e.defs.held[a.schedule()]; held != 0 {
+			at = append(at, held)
+		}
 		if next := a.trigger.Schedule.Next(now); next != 0 {
 			at = append(at, next)
 		}

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -25,12 +26,20 @@ type pending struct {
 	base Turn // as it was before the outcome of its call
 	seen store.Seen
 
-	call    *Call            // the action that the turn has come to
-	asked   *Call            // the action that was executed, if one was,
-	spec    plugins.Spec     // what it may do,
-	outcome *plugins.Outcome // and its outcome: what a plugin has answered is never asked again
-	gone    bool             // its workflow was deleted
+	call    *Call             // the action that the turn has come to
+	asked   *Call             // the action that was executed, if one was,
+	spec    plugins.Spec      // what it may do,
+	outcome *plugins.Outcome  // and its outcome: what a plugin has answered is never asked again
+	gone    bool              // its workflow was deleted
+	keyed   uint32            // the iteration whose idempotency key the call bears
+	unsure  bool              // nobody knows whether the call was carried out
+	sent    []byte            // the parameters with secrets in them
+	secret  map[string]string // the secrets that they have
+	deaf    bool              // something happened to its contact that it has to hear of first
 }
+
+// CodeTimeout is the code of an attempt that took longer than its step lets it.
+const CodeTimeout = "timeout"
 
 // maxClaim is how many timers a page looks at, and maxBatch how many go to a plugin at once.
 const (
@@ -48,8 +57,8 @@ func (e *Engine) advanceDue(ctx context.Context) (worked bool, err error) {
 		if err != nil {
 			return worked, err
 		}
-		if len(stale) > 0 {
-			if err := e.store.Update(ctx, func(tx *store.Tx) error { return tx.DropTimers(stale) }); err != nil {
+		for some := range slices.Chunk(stale, 256) {
+			if err := e.store.Update(ctx, func(tx *store.Tx) error { return tx.DropTimers(some) }); err != nil {
 				return worked, err
 			}
 		}
@@ -67,12 +76,27 @@ type position struct{ workflow, revision, step string }
 
 func at(r crm.Run) position { return position{r.Workflow, r.Revision, r.Step} }
 
+func queues(r crm.Run) bool { return r.Status == crm.RunQueued }
+
 // advanceRuns carries the given runs on by a turn, and notes the positions whose action has enough
 // batches inside its plugin already.
 func (e *Engine) advanceRuns(ctx context.Context, due []crm.Run, full map[position]bool) (worked bool, err error) {
-	turns, err := e.decide(ctx, due)
+	turns, err := e.decide(ctx, slices.DeleteFunc(slices.Clone(due), queues))
 	if err != nil {
 		return false, err
+	}
+	if waiting := slices.DeleteFunc(due, func(r crm.Run) bool { return !queues(r) }); len(waiting) > 0 {
+		worked = true
+		if err := e.store.Update(ctx, func(tx *store.Tx) error {
+			for _, r := range waiting {
+				if err := tx.AskQueue(r); err != nil {
+					return err
+				}
+			}
+			return nil
+		}); err != nil {
+			return worked, err
+		}
 	}
 	var quiet []*pending
 	calls := map[string][]*pending{}
@@ -91,7 +115,7 @@ func (e *Engine) advanceRuns(ctx context.Context, due []crm.Run, full map[positi
 	if err := e.commit(ctx, quiet); err != nil {
 		return false, err
 	}
-	worked = len(quiet) > 0
+	worked = worked || len(quiet) > 0
 	for _, g := range order {
 		for batch := calls[g]; len(batch) > 0; {
 			n := min(maxBatch, len(batch))
@@ -122,7 +146,9 @@ func (e *Engine) claim(ctx context.Context, from crm.TimerKey, full map[position
 		for _, r := range runs {
 			if paused, err := tx.WorkflowPaused(r.Account, r.Workflow); err != nil && crm.CodeOf(err) != crm.CodeCorrupt {
 				return err
-			} else if !paused && !e.inflight[r.ID] && !full[at(r)] {
+			} else if paused && !e.inflight[r.ID] { // put aside until its workflow goes on
+				stale = append(stale, crm.Timer{Due: r.Due, Run: r.ID, Account: r.Account, Contact: r.Contact})
+			} else if !e.inflight[r.ID] && !full[at(r)] {
 				due = append(due, r)
 			}
 		}
@@ -161,6 +187,7 @@ func (e *Engine) decide(ctx context.Context, due []crm.Run) ([]*pending, error) 
 				e.complain(err, "a run stands still: a row of its contact is damaged; reprieve store check says more")
 			case err != nil:
 				return err
+			case p.deaf: // the dispatcher comes first; it stays due
 			default:
 				readable = append(readable, p)
 			}
@@ -194,9 +221,16 @@ func (e *Engine) snapshot(tx *store.Tx, p *pending, lists map[crm.AccountID]map[
 	if p.gone, err = tx.WorkflowGone(k.Account, p.was.Workflow); err != nil {
 		return err
 	}
+	if p.deaf = false; p.def.Listens() {
+		heard, err := tx.Heard(cursorDispatch, k)
+		if err != nil {
+			return err
+		}
+		p.deaf = !heard
+	}
 	p.env = triggers.Env{Contact: c, Life: life, Tombstone: tomb, Now: tx.Now(), ListName: names,
 		Run: triggers.RunInfo{ID: p.was.ID.String(), Workflow: p.was.Workflow, Trigger: p.was.Trigger, StartedAt: p.was.StartedAt}}
-	if !p.def.Uses("steps") && !p.def.Uses("error") {
+	if !p.def.Uses("steps") && !p.def.Uses("error") && !p.def.Uses("event") {
 		return nil
 	}
 	steps, err := tx.Steps(p.was.ID)
@@ -205,11 +239,11 @@ func (e *Engine) snapshot(tx *store.Tx, p *pending, lists map[crm.AccountID]map[
 	}
 	p.env.Steps = map[string]triggers.StepInfo{}
 	for _, s := range steps {
-		info := triggers.StepInfo{Status: s.Status}
-		if len(s.Output) > 0 {
-			_ = json.Unmarshal(s.Output, &info.Output) // checked when it came; a condition on nothing says so
+		if s.Path == store.StartPath(p.was.Trigger) {
+			_ = json.Unmarshal(s.Output, &p.env.Started)
+			continue
 		}
-		p.env.Steps[s.Path] = info
+		p.env.Steps[s.Path] = stepInfo(&s)
 		if s.Status == store.StepFailed || s.Status == store.StepUnknown {
 			p.env.Error = triggers.ErrorInfo{Step: s.Path, Code: s.Code, Message: s.Message}
 		}
@@ -244,6 +278,7 @@ func (p *pending) goOn(o plugins.Outcome) {
 	before := p.turn
 	p.base, p.asked, p.outcome = before, p.call, &o
 	p.turn = Advance(p.def, before.Run, Input{Env: p.env, Outcome: &o, Plugin: p.spec.Plugin + "@" + p.spec.Version}, p.env.Now)
+	p.trace(p.turn.Steps)
 	p.turn.Steps = append(before.Steps, p.turn.Steps...)
 	p.see(before.Reads)
 }
@@ -326,6 +361,16 @@ func (e *Engine) work(ctx context.Context, batch []*pending) error {
 		p.spec = spec
 		p.see(p.turn.Reads)
 	}
+	var waiting []*pending
+	if batch, waiting, err = e.fill(ctx, batch); err != nil {
+		return err
+	}
+	if err := e.commit(ctx, waiting); err != nil || len(batch) == 0 {
+		return err
+	}
+	if err := e.keys(ctx, batch); err != nil {
+		return err
+	}
 	if spec.External {
 		if batch, err = e.intend(ctx, batch); err != nil || len(batch) == 0 {
 			return err
@@ -343,7 +388,7 @@ func (e *Engine) execute(ctx context.Context, spec plugins.Spec, batch []*pendin
 	b := plugins.Batch{Now: batch[0].env.Now, Items: make([]plugins.Item, len(batch))}
 	for i, p := range batch {
 		b.Items[i] = plugins.Item{
-			Key: idempotencyKey(p.was.ID, p.call.Step), Attempt: p.turn.Run.Attempt, Params: p.call.Params,
+			Key: idempotencyKey(p.was.ID, p.call.Step, p.keyed), Attempt: p.turn.Run.Attempt, Params: p.sent,
 			Run:     plugins.RunInfo{ID: p.was.ID.String(), Workflow: p.was.Workflow, Step: p.call.Step, StartedAt: p.was.StartedAt},
 			Targets: []plugins.Target{{Contact: p.env.Contact, Life: p.env.Life, Tombstone: p.env.Tombstone, ReadsRev: p.seen.Rev}},
 		}
@@ -352,23 +397,33 @@ func (e *Engine) execute(ctx context.Context, spec plugins.Spec, batch []*pendin
 	if spec.External {
 		call = context.WithoutCancel(ctx)
 	}
+	limit := batch[0].def.Nodes[batch[0].call.Node].Limit
+	if limit > 0 {
+		var stop context.CancelFunc
+		call, stop = context.WithTimeout(call, time.Duration(limit))
+		defer stop()
+	}
 	outcomes, err := e.actions.Execute(call, spec.Action, b)
+	late := limit > 0 && errors.Is(call.Err(), context.DeadlineExceeded)
 	now := e.now(ctx)
 	for i, p := range batch {
 		o := plugins.Outcome{Status: plugins.Retry, Code: plugins.CodeNotSent} // no outcomes at all: nothing was sent
 		if i < len(outcomes) {
 			o = outcomes[i]
 		}
+		p.unsure = spec.External && o.Status == plugins.NoOutcome
 		switch {
 		case ctx.Err() != nil && (o.Status == plugins.NoOutcome || o.Code == plugins.CodeNotSent) && !spec.External:
 			continue // stopping: the same key again after the start
+		case late && (o.Status == plugins.NoOutcome && (!spec.External || spec.Idempotent) || o.Code == plugins.CodeNotSent):
+			o = plugins.Outcome{Status: plugins.Retry, Code: CodeTimeout, Message: "the attempt took longer than the step's timeout"}
 		case o.Status == plugins.NoOutcome && (!spec.External || spec.Idempotent):
 			o = plugins.Outcome{Status: plugins.Retry, Code: crm.CodeUnavailable, Message: message(err)}
 		case o.Code == plugins.CodeNotSent && err != nil: // the journal is to say why
 			o.Code, o.Message = crm.CodeOf(err), message(err)
 		}
 		p.env.Now = max(p.env.Now, now) // another try is counted from the answer
-		p.goOn(o)
+		p.goOn(p.hush(o))
 		answered = append(answered, p)
 	}
 	return answered
@@ -390,9 +445,14 @@ func message(err error) string {
 	return err.Error()
 }
 
-// idempotencyKey is the same for every attempt at a step, and for no other.
-func idempotencyKey(run crm.RunID, step string) string {
-	sum := sha256.Sum256([]byte(run.String() + "/" + step))
+// idempotencyKey is the same for every attempt at a step, and for no other. A step that is retried, once its
+// run has failed, bears a key of its own, unless what became of it before is not known.
+func idempotencyKey(run crm.RunID, step string, iteration uint32) string {
+	of := run.String() + "/" + step
+	if iteration > 0 {
+		of += fmt.Sprintf("/%d", iteration)
+	}
+	sum := sha256.Sum256([]byte(of))
 	return hex.EncodeToString(sum[:16])
 }
 
@@ -404,8 +464,10 @@ func (e *Engine) intend(ctx context.Context, batch []*pending) (fresh []*pending
 	err = e.store.Update(ctx, func(tx *store.Tx) error {
 		fresh, unknown = nil, nil
 		for _, p := range batch {
+			input, cut := traced(p.call.Params)
 			first, err := tx.Intend(p.was, crm.StepRecord{Run: p.was.ID, Account: p.was.Account, Contact: p.was.Contact, Path: p.call.Step,
-				Action: p.call.Action, Attempt: p.turn.Run.Attempt, At: tx.Now()})
+				Action: p.call.Action, Attempt: p.turn.Run.Attempt, At: tx.Now(), Iteration: p.was.Iteration, Keyed: p.keyed, Twice: p.spec.Idempotent,
+				Input: input, Cut: cut})
 			switch {
 			case errors.Is(err, store.ErrStale):
 			case err != nil:

@@ -21,6 +21,8 @@ type SweepReport struct {
 	Discarded int `json:"discarded"`
 	Waiting   int `json:"waiting"` // for a bulk restore on their account to end
 	Failed    int `json:"failed"`  // refused for another reason; see the log
+	// Runs are finished runs whose journal went, at the end of runs.keep_finished.
+	Runs int `json:"runs"`
 }
 
 func (r *SweepReport) add(o SweepReport) {
@@ -29,6 +31,7 @@ func (r *SweepReport) add(o SweepReport) {
 	r.Discarded += o.Discarded
 	r.Waiting += o.Waiting
 	r.Failed += o.Failed
+	r.Runs += o.Runs
 }
 
 var sweeper = crm.Actor{ID: "system:sweep", Role: crm.System}
@@ -65,19 +68,27 @@ func (e *Engine) sweepDue(ctx context.Context) (bool, error) {
 	if err != nil || more {
 		return more || report.Purged+report.Discarded > 0, err
 	}
+	runs, more, err := e.forgetSome(ctx, &e.forgot, maxChunks)
+	if err != nil || more {
+		return more || runs > 0, err
+	}
 	next := store.Schedule{Name: sweepName, LastFire: now}
 	err = e.store.Update(ctx, func(tx *store.Tx) error { return tx.PutSchedule(old, &next) })
 	if errors.Is(err, store.ErrStale) {
 		err = nil
 	}
-	return report.Purged+report.Discarded > 0, err
+	return report.Purged+report.Discarded+runs > 0, err
 }
 
-// Sweep purges all that is past its deadline, in chunks that hold the writer briefly. It refuses to run
-// while the clock is behind the store's high-water mark.
+// Sweep purges all that is past its deadline and forgets the runs whose time is up, in chunks that hold the
+// writer briefly. It refuses to run while the clock is behind the store's high-water mark.
 func (e *Engine) Sweep(ctx context.Context) (SweepReport, error) {
 	var after *crm.Deadline
 	report, _, err := e.sweepSome(ctx, &after, 0)
+	if err == nil {
+		var at *forgetting
+		report.Runs, _, err = e.forgetSome(ctx, &at, 0)
+	}
 	return report, err
 }
 

@@ -39,6 +39,7 @@ func (e *Engine) NextDue(ctx context.Context) (next crm.Nanos, err error) {
 		e.defs.mu.Lock()
 		for _, a := range e.defs.crons {
 			sooner(a.trigger.Schedule.Next(now))
+			sooner(e.defs.held[a.schedule()])
 		}
 		e.defs.mu.Unlock()
 		deadline, err := tx.NextDeadline()

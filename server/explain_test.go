@@ -19,6 +19,7 @@ filter: not ("VIP" in contact.tags)
 steps:
   - {id: pause, wait: 2d}
   - {id: end, branch: [{if: contact.first_name == "Ada", steps: [{id: ada, exit: {status: skipped, reason: it is Ada}}]}, {else: true, steps: []}]}
+end: true
 `
 
 func (r *rig) greeting() {

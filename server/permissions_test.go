@@ -33,21 +33,21 @@ const (
 var gates = map[crm.Verb]string{
 	forAll: `account.show audit.verify bulk.get bulk.list campaign.due campaign.list company.list contact.get contact.history
 		contact.list contact.receipt contact.verify event.status list.list opportunity.list plugin.list policy.knobs policy.show
-		record.list contact.manifest retention.status run.get run.list tag.list workflow.check workflow.diff
+		record.list contact.manifest retention.status run.get run.list tag.list workflow.check workflow.diff workflow.fires
 		workflow.graph workflow.list workflow.schema workflow.explain workflow.simulate`,
 	forAdmins: `account.create account.hipaa plugin.install policy.set retention.replay`,
 	crm.VerbWrite: `campaign.add campaign.clicked campaign.create campaign.delete campaign.opened campaign.remove campaign.rename
 		campaign.sent company.add company.create company.delete company.remove company.rename contact.archive contact.create
 		contact.dnd contact.import contact.inbound contact.tag contact.unarchive contact.update list.add list.create list.delete
 		list.remove list.rename opportunity.add opportunity.create opportunity.delete opportunity.remove opportunity.update
-		record.create record.delete record.import record.update tag.delete`,
+		record.create record.delete record.import record.update tag.delete webhook.receive`,
 	crm.VerbDelete:  `contact.delete contact.preview`,
 	crm.VerbRestore: `bulk.restore contact.restore`,
 	crm.VerbPurge:   `contact.purge retention.go retention.sweep`,
 	crm.VerbHold:    `contact.hold`,
 	crm.VerbExport:  `contact.export`,
 	crm.VerbApply:   `workflow.apply workflow.delete workflow.pause workflow.resume`,
-	crm.VerbResume:  `campaign.resume run.cancel run.resume`,
+	crm.VerbResume:  `campaign.resume run.cancel run.resume run.retry`,
 }
 
 // asking is a row of the table: a verb with a good request, and the lists that all have to hold the role.

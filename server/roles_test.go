@@ -9,7 +9,7 @@ import (
 	"github.com/reprieve-run/reprieve/crm"
 )
 
-const plainWorkflow = "version: 1\nid: plain\nname: Plain\ntriggers: [{id: new, event: contact.created}]\nsteps: [{id: pause, wait: 1d}]\n"
+const plainWorkflow = "version: 1\nid: plain\nname: Plain\ntriggers: [{id: new, event: contact.created}]\nsteps: [{id: pause, wait: 1d}]\nend: true\n"
 
 // Who may use which verb, under the default policy: a for admins, o for operators, g for agents, v for
 // viewers. A verb that is not here fails the test: whoever adds one decides who may use it.
@@ -20,7 +20,7 @@ var mayUse = map[string]string{
 	"contact.preview": "a", "contact.purge": "a", "contact.hold": "a", "contact.export": "a",
 	"contact.archive": "aog", "contact.unarchive": "aog", "contact.inbound": "aog",
 	"contact.history": "aogv", "contact.manifest": "aogv", "contact.verify": "aogv",
-	"run.resume": "a", "run.cancel": "a", "campaign.resume": "a", "workflow.delete": "a",
+	"run.resume": "a", "run.cancel": "a", "run.retry": "a", "campaign.resume": "a", "workflow.delete": "a",
 	"audit.verify": "aogv", "event.status": "aogv",
 	"list.list": "aogv", "list.create": "aog", "list.rename": "aog", "list.delete": "aog", "list.add": "aog", "list.remove": "aog",
 	"tag.list": "aogv", "tag.delete": "aog", "contact.dnd": "aog",
@@ -34,7 +34,7 @@ var mayUse = map[string]string{
 	"contact.get": "aogv", "contact.list": "aogv", "contact.receipt": "aogv",
 	"record.import": "aog", "record.create": "aog", "record.update": "aog", "record.delete": "aog", "record.list": "aogv",
 	"workflow.check": "aogv", "workflow.simulate": "aogv", "workflow.explain": "aogv", "workflow.apply": "a", "workflow.list": "aogv",
-	"workflow.diff": "aogv", "workflow.graph": "aogv", "workflow.schema": "aogv", "workflow.pause": "a", "workflow.resume": "a",
+	"workflow.diff": "aogv", "workflow.graph": "aogv", "workflow.schema": "aogv", "workflow.fires": "aogv", "webhook.receive": "aog", "workflow.pause": "a", "workflow.resume": "a",
 	"run.list": "aogv", "run.get": "aogv",
 	"retention.go": "a", "retention.replay": "a", "retention.status": "aogv", "retention.sweep": "a",
 	"plugin.list": "aogv", "plugin.install": "a",
@@ -112,7 +112,10 @@ func (r *rig) request(verb string) (any, io.Reader) {
 		return CampaignResume{Campaign: crm.ItemID{1}.String(), Contact: ada, Overdue: crm.OverdueSkip}, nil
 	case "workflow.diff":
 		return WorkflowDiff{Files: []File{{Name: "plain.yaml", Content: []byte(plainWorkflow)}}}, nil
-	case "workflow.graph", "workflow.pause", "workflow.resume":
+	case "webhook.receive":
+		ask[Checked](r, "workflow.apply", WorkflowFiles{Files: []File{{Name: "hooked.yaml", Content: []byte(hookedWorkflow)}}})
+		return WebhookRequest{Workflow: "hooked", Trigger: "form", ID: "1", Body: []byte(`{"email": "ada@example.com"}`)}, nil
+	case "workflow.graph", "workflow.fires", "workflow.pause", "workflow.resume":
 		ask[Checked](r, "workflow.apply", WorkflowFiles{Files: []File{{Name: "plain.yaml", Content: []byte(plainWorkflow)}}})
 		if verb == "workflow.resume" {
 			ask[None](r, "workflow.pause", WorkflowID{ID: "plain"})
@@ -130,6 +133,8 @@ func (r *rig) request(verb string) (any, io.Reader) {
 		return WorkflowFiles{Files: []File{{Name: "plain.yaml", Content: []byte(plainWorkflow)}}}, nil
 	case "contact.manifest":
 		return ContactID{ID: bob.String()}, nil
+	case "run.retry":
+		return RunRetry{Run: crm.RunID{1}}, nil
 	case "run.get", "run.cancel":
 		return RunID{crm.RunID{1}}, nil
 	case "workflow.simulate":

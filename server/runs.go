@@ -48,8 +48,14 @@ type RunList struct {
 	Contact  string        `json:"contact,omitempty"`
 	Workflow string        `json:"workflow,omitempty"`
 	Status   crm.RunStatus `json:"status,omitempty"`
+	Code     string        `json:"code,omitempty"`  // by which it failed; only of runs that are over
+	Since    crm.Nanos     `json:"since,omitempty"` // only those that ended then or later
 	Limit    int           `json:"limit,omitempty"` // the latest so many; default 100, at most MaxPage
 }
+
+// ended says whether only runs are asked for that the index of what ended knows. (Some that are cancelled are so
+// because of what became of their contact, and never ended.)
+func (q RunList) ended() bool { return q.Status == crm.RunFailed || q.Code != "" || q.Since != 0 }
 
 // RunPage is runs.
 type RunPage struct {
@@ -75,6 +81,9 @@ func runList(c *call, q RunList) (RunPage, error) {
 		if q.Workflow != "" && r.Workflow != q.Workflow || q.Status != "" && s != q.Status {
 			return
 		}
+		if q.Code != "" && r.Code != q.Code && !(q.Code == crm.ReasonTimeout && r.Reason == q.Code) || q.Since != 0 && r.EndedAt < q.Since {
+			return
+		}
 		page.Total++
 		if last = append(last, r.ID); len(last) >= 2*limit {
 			last = slices.Clone(last[len(last)-limit:])
@@ -87,9 +96,12 @@ func runList(c *call, q RunList) (RunPage, error) {
 	}); err != nil {
 		return page, err
 	}
-	if of == nil {
+	switch {
+	case of == nil && q.ended():
+		err = eachEnded(c, q, take)
+	case of == nil:
 		err = eachRun(c, take)
-	} else {
+	default:
 		var runs []crm.Run
 		var statuses []crm.RunStatus
 		err = c.Store.View(c.ctx, func(tx *store.Tx) (err error) {
@@ -176,11 +188,7 @@ func runGet(c *call, q RunID) (RunView, error) {
 		if v, err = runView(tx, r); err != nil {
 			return err
 		}
-		steps, err := tx.Steps(q.ID)
-		for _, s := range steps {
-			v.Steps = append(v.Steps, StepView{Step: s.Path, Action: s.Action, Status: s.Status, Attempt: s.Attempt, At: s.At,
-				Code: s.Code, Message: s.Message, Plugin: s.Plugin})
-		}
+		v.Steps, err = c.stepViews(tx, r)
 		return err
 	})
 	return v, err

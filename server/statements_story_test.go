@@ -101,6 +101,9 @@ func (w *story) policy(key string, value any) {
 
 func (w *story) workflow(id, text string) {
 	w.t.Helper()
+	if !strings.HasSuffix(text, "\nend: true\n") {
+		text += "end: true\n"
+	}
 	v := ask[Checked](w.rig, "workflow.apply", WorkflowFiles{Files: []File{{Name: id + ".yaml", Content: []byte(text)}}})
 	if v.Errors > 0 {
 		w.t.Fatalf("%s: %v", id, v.Diagnostics[0])

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"encoding/json"
+
 	"github.com/reprieve-run/reprieve/crm"
 	"github.com/reprieve-run/reprieve/store"
 )
@@ -110,9 +112,12 @@ type RunView struct {
 	Status    crm.RunStatus `json:"status"`
 	Step      string        `json:"step,omitempty"`
 	Reason    string        `json:"reason,omitempty"`
+	Code      string        `json:"code,omitempty"` // of the failure that ended it
 	Due       crm.Nanos     `json:"due,omitzero"`
 	StartedAt crm.Nanos     `json:"started_at"`
 	EndedAt   crm.Nanos     `json:"ended_at,omitzero"`
+	Retries   uint32        `json:"retries,omitempty"` // how often somebody let it go on after it had ended
+	RetriedAt crm.Nanos     `json:"retried_at,omitzero"`
 	Steps     []StepView    `json:"steps,omitempty"`
 }
 
@@ -126,12 +131,33 @@ type StepView struct {
 	Code    string    `json:"code,omitempty"`
 	Message string    `json:"message,omitempty"`
 	Plugin  string    `json:"plugin,omitempty"`
+	// Iteration is how often the run had been retried by then: each time has lines of its own.
+	Iteration uint32 `json:"iteration,omitempty"`
+	// Unknown says that nobody knows whether the call was carried out.
+	Unknown bool            `json:"outcome_unknown,omitempty"`
+	Tries   []TryView       `json:"tries,omitempty"`     // the attempts before this one, the last nine
+	Input   json.RawMessage `json:"input,omitempty"`     // the parameters as they were sent, without secrets
+	Cut     bool            `json:"input_cut,omitempty"` // the input is a text that holds their beginning
+	Output  json.RawMessage `json:"output,omitempty"`
+}
+
+// TryView is an attempt at a step that was followed by another.
+type TryView struct {
+	Attempt uint32    `json:"attempt"`
+	At      crm.Nanos `json:"at"`
+	Code    string    `json:"code,omitempty"`
+	Message string    `json:"message,omitempty"`
+	Plugin  string    `json:"plugin,omitempty"`
 }
 
 func runView(tx *store.Tx, r *crm.Run) (RunView, error) {
 	life, err := tx.Life(crm.Key{Account: r.Account, Contact: r.Contact})
 	v := RunView{ID: r.ID, Workflow: r.Workflow, Revision: short(r.Revision), Trigger: r.Trigger, Contact: r.Contact,
-		Status: r.StatusFor(life), Step: r.Step, Reason: r.Reason, Due: r.Due, StartedAt: r.StartedAt, EndedAt: r.EndedAt}
+		Status: r.StatusFor(life), Step: r.Step, Reason: r.Reason, Due: r.Due, StartedAt: r.StartedAt, EndedAt: r.EndedAt,
+		Retries: r.Iteration, RetriedAt: r.Retried}
+	if r.Status == crm.RunFailed {
+		v.Code = r.Code
+	}
 	if v.Status != r.Status { // suspended, or over with its tombstone: no timer will wake it
 		v.Due = 0
 		if v.Status == crm.RunCancelled {

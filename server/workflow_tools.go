@@ -16,7 +16,7 @@ import (
 func catalogue(specs map[string]plugins.Spec) workflow.Catalogue {
 	cat := workflow.Catalogue{}
 	for name, s := range specs {
-		info := workflow.ActionInfo{Schema: s.Schema, External: s.External, Plugin: s.Plugin, Summary: s.Summary}
+		info := workflow.ActionInfo{Schema: s.Schema, External: s.External, Idempotent: s.Idempotent, Plugin: s.Plugin, Summary: s.Summary}
 		for _, e := range s.Effects {
 			info.Effects = append(info.Effects, string(e))
 		}
@@ -163,6 +163,9 @@ type TriggerCount struct {
 
 func workflowDiff(c *call, q WorkflowDiff) (Diffed, error) {
 	v, defs, err := check(c, WorkflowFiles{Files: q.Files})
+	if err == nil {
+		err = c.warnGrants(&v, defs, nil)
+	}
 	d := Diffed{Workflows: []WorkflowChange{}, Diagnostics: v.Diagnostics, Errors: v.Errors, Warnings: v.Warnings}
 	if err != nil || v.Errors > 0 {
 		return d, err

@@ -18,6 +18,7 @@ triggers:
   - {id: gone, cron: "0 3 * * *", over: contacts.deleted, where: 'tombstone.reason == "moved"'}
 filter: not ("VIP" in contact.tags)
 steps: [{id: rest, wait: 14d}]
+end: true
 `
 
 func file(src string) File { return File{Name: "lead.yaml", Content: []byte(src)} }

@@ -45,12 +45,16 @@ type WorkflowView struct {
 }
 
 func workflowCheck(c *call, q WorkflowFiles) (Checked, error) {
-	v, _, err := check(c, q)
-	return v, err
+	v, defs, err := check(c, q)
+	if err != nil {
+		return v, err
+	}
+	return v, c.warnGrants(&v, defs, q.Grants)
 }
 
-// Check checks workflow files against the actions that a catalogue offers. It needs no store.
-func Check(files []File, specs map[string]plugins.Spec) (Checked, []*workflow.Workflow) {
+// Check checks workflow files against the actions that a catalogue offers. It needs no store. Schedules are judged
+// by what lies ahead of now; 0 leaves that out.
+func Check(files []File, specs map[string]plugins.Spec, now crm.Nanos) (Checked, []*workflow.Workflow) {
 	v := Checked{Workflows: []WorkflowView{}, Diagnostics: []*triggers.Diagnostic{}}
 	cat := catalogue(specs)
 	var defs []*workflow.Workflow
@@ -62,6 +66,9 @@ func Check(files []File, specs map[string]plugins.Spec) (Checked, []*workflow.Wo
 		}
 		if def != nil {
 			found = append(found, workflow.Check(def, cat)...)
+			if now != 0 {
+				found = append(found, workflow.Timely(def, now)...)
+			}
 			defs = append(defs, def)
 			w := WorkflowView{ID: def.ID, Name: def.Name, Revision: def.Short()}
 			for _, n := range def.Needs(cat) {
@@ -87,7 +94,11 @@ func check(c *call, q WorkflowFiles) (Checked, []*workflow.Workflow, error) {
 	if err != nil {
 		return Checked{}, nil, err
 	}
-	v, defs := Check(q.Files, specs)
+	var now crm.Nanos
+	if err := c.Store.View(c.ctx, func(tx *store.Tx) error { now = tx.Now(); return nil }); err != nil {
+		return Checked{}, nil, err
+	}
+	v, defs := Check(q.Files, specs, now)
 	return v, defs, nil
 }
 

@@ -115,6 +115,12 @@ func (tx *Tx) apply(by crm.Actor, why crm.Cause, m crm.Mutation) ([]crm.Event, e
 		ev, err = tx.activity(by, why, m)
 	case crm.ResumeEnrollment:
 		ev, err = tx.resumeEnrollment(by, why, m)
+	case crm.EnterWorkflow:
+		ev, err = tx.enterWorkflow(by, why, m)
+	case crm.LeaveWorkflow:
+		ev, err = tx.leaveWorkflow(by, why, m)
+	case crm.Request:
+		ev, err = tx.request(by, why, m)
 	default:
 		ev, err = tx.changeFact(acc, by, why, m)
 	}

@@ -84,9 +84,9 @@ func staleTimer(t crm.Timer, r *crm.Run, life crm.Life) bool {
 	return r == nil || r.Due != t.Due || r.Status.Finished() || r.Epoch != life.Epoch
 }
 
-// DropTimers removes the timers that are still stale in this transaction. It leaves a suspended run as
-// it is, and one that a restore left behind, which its life hides; it closes one that stood on a
-// tombstone which is no more.
+// DropTimers removes the timers that are still stale in this transaction, and puts those of paused
+// workflows aside until they go on. It leaves a suspended run as it is, and one that a restore left
+// behind, which its life hides; it closes one that stood on a tombstone which is no more.
 func (tx *Tx) DropTimers(timers []crm.Timer) error {
 	for _, t := range timers {
 		r, err := tx.Run(t.Run)
@@ -101,7 +101,13 @@ func (tx *Tx) DropTimers(timers []crm.Timer) error {
 		if err != nil {
 			return err
 		}
-		if there == nil || !staleTimer(t, r, life) {
+		if there == nil {
+			continue
+		}
+		if !staleTimer(t, r, life) {
+			if err := tx.park(*there, r); err != nil {
+				return err
+			}
 			continue
 		}
 		tx.wrote = true

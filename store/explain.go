@@ -27,7 +27,8 @@ func (tx *Tx) Entry(n uint64) (*Logged, error) {
 }
 
 // KeyFree says whether a run of the workflow could be started under a key now.
-func (tx *Tx) KeyFree(acc crm.AccountID, workflow string, hash [32]byte) (bool, error) {
-	_, free, err := tx.keyFree(acc, workflow, hash)
-	return free, err
+func (tx *Tx) KeyFree(acc crm.AccountID, workflow string, hash [32]byte, mode crm.RunMode, most int) (bool, error) {
+	h, err := tx.holders(acc, workflow, hash)
+	start, _ := h.admits(mode, most, tx.now)
+	return start, err
 }

@@ -114,9 +114,14 @@ func (tx *Tx) changeFact(acc *crm.Account, by crm.Actor, why crm.Cause, m crm.Mu
 		on.Name = obj.Name
 		m = on
 	}
-	if on, ok := m.(crm.SetMembership); ok && why.Kind == crm.ByImport && !on.Status.OptedOut() {
-		if is := was.Membership(on.List); is != nil && is.Status.OptedOut() {
-			return nil, nil // an import does not overrule who opted out, in one step or in two
+	if on, ok := m.(crm.SetMembership); ok && !on.Status.OptedOut() {
+		is := was.Membership(on.List)
+		switch out := is != nil && is.Status.OptedOut(); {
+		case out && (why.Kind == crm.ByImport || why.Kind == crm.ByWorkflow && on.Status == ""):
+			return nil, nil // an import does not overrule who opted out, in one step or in two, nor does a workflow
+		case out && why.Kind == crm.ByWorkflow && !on.Resubscribe:
+			return nil, crm.Errorf(op, crm.CodeOptedOut, "it has opted out of the list %s", on.List).About(was.ID).
+				WithHint("with resubscribe: true the step may put it back, if it has agreed to that")
 		}
 	}
 	if add, ok := m.(crm.AddTag); ok && !was.HasTag(add.Tag) {

@@ -26,7 +26,8 @@ func (r *rig) fullLife(n byte) crm.Key {
 	done.Status = crm.RunCompleted
 	r.ok(func(tx *store.Tx) error {
 		return tx.CommitRun(store.Advanced{Was: run, Run: done, Steps: []crm.StepRecord{
-			{Run: run.ID, Path: "first", Status: store.StepDone, At: r.clock, Output: []byte(`"CanaryOutput"`), Contact: k.Contact, Account: acc}}})
+			{Run: run.ID, Path: "first", Status: store.StepDone, At: r.clock, Output: []byte(`"CanaryOutput"`), Input: []byte(`"CanaryInput"`),
+				Message: "CanaryMessage", Contact: k.Contact, Account: acc}}})
 	})
 	r.wait(r.start(k), r.clock+crm.Day)
 	r.ok(func(tx *store.Tx) error {

@@ -252,7 +252,7 @@ func (tx *Tx) runBack(r *restoration, item *crm.ReceiptItem) error {
 		}
 		return nil
 	}
-	r.enrolled(item, run.Status == crm.RunWaiting && run.Due <= r.next.Since)
+	r.enrolled(item, run.Status == crm.RunWaiting && run.Due != 0 && run.Due <= r.next.Since)
 	return nil
 }
 

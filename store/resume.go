@@ -36,22 +36,18 @@ func (tx *Tx) ResumeRun(by crm.Actor, id crm.RunID, overdue crm.Overdue) (*crm.R
 	if err != nil {
 		return nil, err
 	}
-	key, err := tx.mayResume(op, c, r, life)
-	if err != nil {
+	if err := tx.mayResume(op, c, r, life); err != nil {
 		return nil, err
 	}
-	if r.Status == crm.RunWaiting && r.Due <= tx.now && overdue == crm.OverdueSkip {
+	if err := tx.takeKey(op, r); err != nil {
+		return nil, err
+	}
+	if r.Status == crm.RunWaiting && r.Due != 0 && r.Due <= tx.now && overdue == crm.OverdueSkip {
 		return tx.skipRun(by, why, r, c, life)
 	}
 	was := *r // its timer was dropped, or is
-	there, err := one(tx.ctx, tx.row.Timers(), timer(was).Key())
-	if err != nil {
+	if err := tx.disarm(&was); err != nil {
 		return nil, err
-	}
-	if there != nil {
-		if err := remove(tx.ctx, tx.row.Timers(), []crm.Timer{*there}); err != nil {
-			return nil, err
-		}
 	}
 	since, err := tx.stoodSince(k, r.Epoch, life)
 	if err != nil {
@@ -65,15 +61,18 @@ func (tx *Tx) ResumeRun(by crm.Actor, id crm.RunID, overdue crm.Overdue) (*crm.R
 	case was.Due <= tx.now:
 		next.Due = tx.now
 	}
-	held := row.RunKey{Account: r.Account, Workflow: r.Workflow, Hash: r.KeyHash, Run: r.ID}
-	if key != nil {
-		held.Until = key.Until
+	if was.Due == 0 && was.Status == crm.RunWaiting { // it waits for an event alone
+		next.Due = 0
 	}
 	tx.wrote = true
+	if next.Due != 0 {
+		if err := insert(tx.ctx, tx.row.Timers(), timer(next)); err != nil {
+			return nil, err
+		}
+	}
 	return &next, errors.Join(
-		insert(tx.ctx, tx.row.Timers(), timer(next)),
+		tx.listen(&was, &next),
 		tx.row.Links().Write(tx.ctx, []row.Change[crm.Link]{{Old: runLink(was, crm.WorkflowRun), New: runLink(next, crm.WorkflowRun)}}),
-		tx.row.RunKeys().Write(tx.ctx, []row.Change[row.RunKey]{{Old: key, New: &held}}),
 		tx.row.Runs().Write(tx.ctx, []row.Change[crm.Run]{{Old: r, New: &next}}),
 		tx.noteOf(tx.event(crm.RunResumed, by, why, life, c.Rev, crm.EventData{Name: string(overdue), Until: next.Due}), c, life),
 	)
@@ -93,30 +92,22 @@ func badOverdue(op string, c crm.ContactID) error {
 	return crm.Errorf(op, crm.CodeInvalid, "what is overdue is to be skipped, shifted or fired").About(c).WithHint("--overdue skip, shift or fire")
 }
 
-// mayResume gives the run key's row as it stands, nil if nobody holds it.
-func (tx *Tx) mayResume(op string, c *crm.Contact, r *crm.Run, life crm.Life) (*row.RunKey, error) {
+// mayResume refuses what cannot be resumed.
+func (tx *Tx) mayResume(op string, c *crm.Contact, r *crm.Run, life crm.Life) error {
 	if s := r.StatusFor(life); s != crm.RunSuspended {
-		return nil, crm.Errorf(op, crm.CodeInvalid, "the run %s is %s", r.ID, s).About(c.ID).WithHint("only a suspended run is resumed")
+		return crm.Errorf(op, crm.CodeInvalid, "the run %s is %s", r.ID, s).About(c.ID).WithHint("only a suspended run is resumed")
 	}
 	if c.Archived.On {
-		return nil, crm.Errorf(op, crm.CodeInvalid, "its contact is archived, and so out of every workflow").About(c.ID).WithHint("reprieve contact unarchive %s", c.ID)
+		return crm.Errorf(op, crm.CodeInvalid, "its contact is archived, and so out of every workflow").About(c.ID).WithHint("reprieve contact unarchive %s", c.ID)
 	}
 	gone, err := tx.WorkflowGone(r.Account, r.Workflow)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if gone {
-		return nil, crm.Errorf(op, crm.CodeNotFound, "the workflow %q was deleted", r.Workflow).About(c.ID).WithHint("apply it again first")
+		return crm.Errorf(op, crm.CodeNotFound, "the workflow %q was deleted", r.Workflow).About(c.ID).WithHint("apply it again first")
 	}
-	key, free, err := tx.keyFree(r.Account, r.Workflow, r.KeyHash)
-	if err != nil {
-		return nil, err
-	}
-	if !free && key.Run != r.ID {
-		return nil, crm.Errorf(op, crm.CodeConflict, "the run %s of the workflow holds the key by now", key.Run).About(c.ID).
-			WithHint("let that one end first")
-	}
-	return key, nil
+	return nil
 }
 
 // stoodSince gives the instant at which what was runnable in an epoch was interrupted: by the delete that

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"errors"
 
 	"github.com/reprieve-run/reprieve/crm"
@@ -14,6 +15,10 @@ var ErrMoved = errors.New("store: the facts that the decision read have changed"
 // ErrStale says that the run's epoch or token is no longer what the caller read: somebody else moved
 // it, or its contact was deleted or restored. The result is dropped.
 var ErrStale = errors.New("store: the run has moved on")
+
+// ErrUnheard says that something happened to the contact which the run should hear of first: an event that
+// may end it, or that it waits for. The caller decides again once it was dispatched.
+var ErrUnheard = errors.New("store: an event of the contact is yet to be dispatched")
 
 // Seen is what a decision read: facts, their highest revision and their number at the time. The
 // number tells that a fact was removed which was not the youngest of them.
@@ -50,9 +55,14 @@ type Start struct {
 	// Again is how long from the start the key may have no other run, whatever becomes of this one: 0, as long
 	// as it is not over; below 0, for ever.
 	Again crm.Nanos
-	// Restart ends the run that holds the key, rather than not starting.
-	Restart bool
+	Mode  crm.RunMode
+	Max   int // how many may hold the key or wait for it, of the modes that have several
+	// Event is what event.* is in the steps of the run, as JSON; nil if none of them asks.
+	Event []byte
 }
+
+// StartPath names the line of a run's journal that keeps the event that started it. No step has that id.
+func StartPath(trigger string) string { return "trigger:" + trigger }
 
 // StartRun starts a run if, in this transaction, the entitlement still holds: the contact is in a
 // wanted state and in the epoch of the entitlement, the facts that the filter read are unchanged and
@@ -81,23 +91,21 @@ func (tx *Tx) StartRun(s Start) (crm.Run, bool, error) {
 	case w.Active != s.Revision:
 		return crm.Run{}, false, ErrMoved
 	}
-	key, free, err := tx.keyFree(k.Account, s.Workflow, s.KeyHash)
+	held, err := tx.holders(k.Account, s.Workflow, s.KeyHash)
 	if err != nil {
 		return crm.Run{}, false, err
 	}
-	if !free && s.Restart && key.Until <= tx.now {
-		holder, err := tx.Run(key.Run)
-		if err != nil || holder == nil {
-			return crm.Run{}, false, err
-		}
-		tx.wrote = true
-		if err := tx.endRun(holder, crm.ReasonRestart); err != nil {
-			return crm.Run{}, false, err
-		}
-		key, free = nil, true // it let go of it
-	}
-	if !free {
+	start, queue := held.admits(s.Mode, s.Max, tx.now)
+	if !start {
 		return crm.Run{}, false, nil
+	}
+	if s.Mode == crm.RestartMode {
+		for _, r := range held.runs {
+			if err := tx.endRunAt(r, crm.ReasonRestart, false); err != nil {
+				return crm.Run{}, false, err
+			}
+		}
+		held.runs = nil
 	}
 	id, err := tx.NewRunID()
 	if err != nil {
@@ -108,21 +116,35 @@ func (tx *Tx) StartRun(s Start) (crm.Run, bool, error) {
 		Epoch: epoch, Began: epoch, Entitled: rev, Status: crm.RunActive, Step: s.Step, Due: tx.now, Token: 1,
 		Depth: s.Depth, StartedAt: tx.now, KeyHash: s.KeyHash,
 	}
-	until := crm.Nanos(0)
+	if held.runs = append(held.runs, &run); queue {
+		run.Status, run.Due = crm.RunQueued, held.pollOf(&run, tx.now)
+	}
+	key := row.RunKey{Account: k.Account, Workflow: s.Workflow, Hash: s.KeyHash, Mode: s.Mode, Max: uint32(s.Max)}
 	switch {
 	case s.Again < 0:
-		until = 1<<63 - 1
+		key.Until = 1<<63 - 1
 	case s.Again > 0:
-		until = tx.now + s.Again
+		key.Until = tx.now + s.Again
+	}
+	ids := make([]crm.RunID, len(held.runs))
+	for i, r := range held.runs {
+		ids[i] = r.ID
 	}
 	tx.wrote = true
-	return run, true, errors.Join(
+	err = errors.Join(
 		insert(tx.ctx, tx.row.Runs(), &run),
-		tx.row.RunKeys().Write(tx.ctx, []row.Change[row.RunKey]{{Old: key, New: &row.RunKey{Account: k.Account, Workflow: s.Workflow, Hash: s.KeyHash, Run: id, Until: until}}}),
+		tx.setHolders(held.key, key, ids),
 		insert(tx.ctx, tx.row.Links(), runLink(run, crm.WorkflowRun)),
-		insert(tx.ctx, tx.row.Timers(), timer(run)),
 		tx.noteRun(run, life),
 	)
+	if err == nil && run.Due != 0 {
+		err = insert(tx.ctx, tx.row.Timers(), timer(run))
+	}
+	if err == nil && len(s.Event) > 0 {
+		_, err = tx.CommitStep(crm.StepRecord{Run: id, Account: k.Account, Contact: k.Contact, Path: StartPath(s.Trigger), Status: StepDone,
+			At: tx.now, Output: s.Event})
+	}
+	return run, true, err
 }
 
 func (tx *Tx) noteRun(run crm.Run, life crm.Life) error {
@@ -130,27 +152,6 @@ func (tx *Tx) noteRun(run crm.Run, life crm.Life) error {
 		crm.Cause{Kind: crm.ByWorkflow, Workflow: run.Workflow, Run: run.ID, Depth: run.Depth}, life, run.Entitled,
 		crm.EventData{Name: run.Trigger, Value: run.Revision})
 	return tx.note(ev)
-}
-
-// keyFree says whether a run key is free: nobody holds it, or who holds it is over or suspended.
-func (tx *Tx) keyFree(acc crm.AccountID, workflow string, hash [32]byte) (*row.RunKey, bool, error) {
-	key, err := one(tx.ctx, tx.row.RunKeys(), row.RunKeyKey{Account: acc, Hash: hash, Workflow: workflow})
-	if err != nil || key == nil {
-		return nil, err == nil, err
-	}
-	if key.Until > tx.now {
-		return key, false, nil
-	}
-	holder, err := one(tx.ctx, tx.row.Runs(), key.Run)
-	if err != nil || holder == nil {
-		return key, err == nil, err
-	}
-	life, err := tx.Life(crm.Key{Account: holder.Account, Contact: holder.Contact})
-	if err != nil {
-		return nil, false, err
-	}
-	status := holder.StatusFor(life)
-	return key, status.Finished() || status == crm.RunSuspended, nil
 }
 
 func runLink(r crm.Run, kind crm.ItemKind) *crm.Link {
@@ -168,6 +169,7 @@ type Advanced struct {
 	Seen    Seen    // what the turn's decisions read
 	Steps   []crm.StepRecord
 	Effects []crm.Mutation
+	Hears   string // the cursor that has to be behind all that happened to the contact; "": none
 }
 
 // CommitRun commits one turn of a run: journal, effects, next timer, in one go. Each step is journalled
@@ -196,6 +198,11 @@ func (tx *Tx) CommitRun(a Advanced) error {
 		return ErrStale
 	case !a.Seen.holds(c):
 		return ErrMoved
+	}
+	if a.Hears != "" {
+		if heard, err := tx.Heard(a.Hears, k); err != nil || !heard {
+			return cmp.Or(err, ErrUnheard)
+		}
 	}
 	if err := tx.goesOn(a); err != nil {
 		return err
@@ -234,10 +241,10 @@ func (tx *Tx) saveRun(was, is *crm.Run) error {
 	if is.Status.Finished() {
 		is.Due, is.EndedAt = 0, tx.now
 	}
-	var timers []row.Change[crm.Timer]
-	if was.Due != 0 {
-		timers = append(timers, row.Change[crm.Timer]{Old: timer(*was)})
+	if err := tx.disarm(was); err != nil {
+		return err
 	}
+	var timers []row.Change[crm.Timer]
 	if is.Due != 0 {
 		timers = append(timers, row.Change[crm.Timer]{New: timer(*is)})
 	}
@@ -245,13 +252,18 @@ func (tx *Tx) saveRun(was, is *crm.Run) error {
 	switch {
 	case is.Status.Finished():
 		links = []row.Change[crm.Link]{{Old: runLink(*was, crm.WorkflowRun)}, {New: runLink(*is, crm.FinishedRun)}}
-		if err := tx.freeKey(is); err != nil {
+		if err := tx.noteEnded(is); err != nil {
+			return err
+		}
+		is.Listening = false
+		if err := tx.leaveKey(is, tx.now); err != nil {
 			return err
 		}
 	case is.Epoch != was.Epoch:
 		links = []row.Change[crm.Link]{{Old: runLink(*was, crm.WorkflowRun), New: runLink(*is, crm.WorkflowRun)}}
 	}
 	return errors.Join(
+		tx.listen(was, is),
 		tx.row.Timers().Write(tx.ctx, timers),
 		tx.row.Links().Write(tx.ctx, links),
 		tx.row.Runs().Write(tx.ctx, []row.Change[crm.Run]{{Old: was, New: is}}),
@@ -267,7 +279,6 @@ func (tx *Tx) CancelRuns(k crm.Key, workflow, reason string) error {
 	}
 	for i := range runs {
 		if r := &runs[i]; r.Workflow == workflow && !r.Status.Finished() {
-			tx.wrote = true
 			if err := tx.endRun(r, reason); err != nil {
 				return err
 			}
@@ -286,38 +297,28 @@ func (tx *Tx) CancelRun(r *crm.Run) error {
 }
 
 // endRun ends a run that stands still, whose timer may have been dropped.
-func (tx *Tx) endRun(r *crm.Run, reason string) error {
-	if r.Status.Finished() {
-		return nil
-	}
-	there, err := one(tx.ctx, tx.row.Timers(), timer(*r).Key())
-	if err != nil {
+func (tx *Tx) endRun(r *crm.Run, reason string) error { return tx.endRunAt(r, reason, true) }
+
+// endRunAt is endRun; a run whose key is about to be given to another leaves it as it is.
+func (tx *Tx) endRunAt(r *crm.Run, reason string, leave bool) error {
+	r, err := tx.Run(r.ID) // ending one of several lets the next in the queue go on, which may be this one
+	if err != nil || r == nil || r.Status.Finished() {
 		return err
 	}
-	if there != nil {
-		if err := remove(tx.ctx, tx.row.Timers(), []crm.Timer{*there}); err != nil {
+	tx.wrote = true
+	if err := tx.disarm(r); err != nil {
+		return err
+	}
+	if leave {
+		if err := tx.leaveKey(r, tx.now); err != nil {
 			return err
 		}
 	}
 	over := *r
-	over.Status, over.Reason, over.Token, over.Due, over.EndedAt = crm.RunCancelled, reason, r.Token+1, 0, tx.now
-	return errors.Join(tx.freeKey(r),
+	over.Status, over.Reason, over.Token, over.Due, over.EndedAt, over.Listening = crm.RunCancelled, reason, r.Token+1, 0, tx.now, false
+	return errors.Join(tx.listen(r, &over), tx.noteEnded(&over),
 		tx.row.Links().Write(tx.ctx, []row.Change[crm.Link]{{Old: runLink(*r, crm.WorkflowRun)}, {New: runLink(over, crm.FinishedRun)}}),
 		tx.row.Runs().Write(tx.ctx, []row.Change[crm.Run]{{Old: r, New: &over}}))
-}
-
-// freeKey lets go of the run key of a run that is over, unless it is kept from another run for longer.
-func (tx *Tx) freeKey(r *crm.Run) error {
-	return tx.dropKey(r, tx.now)
-}
-
-// dropKey removes the row of a run's key if it keeps nobody out after an instant.
-func (tx *Tx) dropKey(r *crm.Run, after crm.Nanos) error {
-	key, err := one(tx.ctx, tx.row.RunKeys(), row.RunKeyKey{Account: r.Account, Hash: r.KeyHash, Workflow: r.Workflow})
-	if err != nil || key == nil || key.Run != r.ID || key.Until > after {
-		return err
-	}
-	return remove(tx.ctx, tx.row.RunKeys(), []row.RunKey{*key})
 }
 
 // Run gives a run's header, nil if there is none.
@@ -368,16 +369,18 @@ func (tx *Tx) eraseRun(id crm.RunID) error {
 	if err != nil || r == nil {
 		return err
 	}
-	there, err := one(tx.ctx, tx.row.Timers(), timer(*r).Key())
-	if err != nil {
+	if err := tx.disarm(r); err != nil {
 		return err
 	}
-	if there != nil {
-		if err := remove(tx.ctx, tx.row.Timers(), []crm.Timer{*there}); err != nil {
-			return err
-		}
+	if _, err := tx.dropEnded(r); err != nil {
+		return err
 	}
-	if err := tx.dropKey(r, 1<<63-1); err != nil {
+	if err := tx.leaveKey(r, 1<<63-1); err != nil {
+		return err
+	}
+	silent := *r
+	silent.Listening = false
+	if err := tx.listen(r, &silent); err != nil {
 		return err
 	}
 	if err := removeRange(tx, tx.row.Steps(), crm.StepKey{Run: id}, crm.StepKey{Run: id, Iteration: 1<<32 - 1}); err != nil {

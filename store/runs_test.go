@@ -302,7 +302,7 @@ func TestCursorMovesOnce(t *testing.T) {
 		var next []byte
 		r.see(func(tx *store.Tx) (err error) { _, next, err = tx.Events(nil, 2); return err })
 		move := func(from, to []byte) error {
-			return r.s.Update(ctx, func(tx *store.Tx) error { return tx.MoveCursor("x", from, to) })
+			return r.s.Update(ctx, func(tx *store.Tx) error { return tx.MoveCursor("x", from, to, 0) })
 		}
 		if err := move(nil, next); err != nil {
 			r.Fatal(err)

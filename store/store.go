@@ -340,9 +340,9 @@ func (tx *Tx) Cursor(name string) ([]byte, error) {
 	return m.Bytes, nil
 }
 
-// MoveCursor moves a named cursor from where the caller read it. A cursor that moved meanwhile is an
-// error: somebody else did the work.
-func (tx *Tx) MoveCursor(name string, from, to []byte) error {
+// MoveCursor moves a named cursor from where the caller read it, behind the entry with the number seq. A
+// cursor that moved meanwhile is an error: somebody else did the work.
+func (tx *Tx) MoveCursor(name string, from, to []byte, seq uint64) error {
 	m, err := one(tx.ctx, tx.row.Marks(), "cursor/"+name)
 	if err != nil {
 		return err
@@ -351,7 +351,24 @@ func (tx *Tx) MoveCursor(name string, from, to []byte) error {
 		return crm.Errorf("read the log", crm.CodeStale, "the cursor %q moved meanwhile", name)
 	}
 	tx.wrote = true
-	return tx.row.Marks().Write(tx.ctx, []row.Change[row.Mark]{{Old: m, New: &row.Mark{Name: "cursor/" + name, Bytes: to}}})
+	return tx.row.Marks().Write(tx.ctx, []row.Change[row.Mark]{{Old: m, New: &row.Mark{Name: "cursor/" + name, Bytes: to, N: seq}}})
+}
+
+// Heard says whether a named cursor is behind everything that has happened to a contact.
+func (tx *Tx) Heard(name string, k crm.Key) (bool, error) {
+	m, err := one(tx.ctx, tx.row.Marks(), "cursor/"+name)
+	if err != nil {
+		return false, err
+	}
+	life, err := tx.Life(k)
+	if err != nil {
+		return false, err
+	}
+	c, err := tx.contacts.get(tx.ctx, k)
+	if err != nil || c == nil {
+		return err == nil, err
+	}
+	return m != nil && max(c.Last, life.Last) <= m.N, nil
 }
 
 // Counter reads a counter.

@@ -1,6 +1,7 @@
 package triggers
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -40,7 +41,6 @@ var Codes = map[string]string{
 	codeEvent:     "no trigger can name that kind of event",
 	codeEdge:      "the condition of becomes reads nothing that can change",
 	codeCron:      "the cron schedule cannot be parsed",
-	codeNever:     "the cron schedule never fires",
 	codeZone:      "the time zone is not known",
 	codeOption:    "a schedule's option has a value that it cannot have",
 }
@@ -59,10 +59,18 @@ const (
 	codeEvent     = "E111"
 	codeEdge      = "E112"
 	codeCron      = "E121"
-	codeNever     = "E122"
 	codeZone      = "E123"
 	codeOption    = "E124"
 )
+
+// MarshalJSON adds the column behind the runes in question as "end".
+func (d *Diagnostic) MarshalJSON() ([]byte, error) {
+	type plain Diagnostic
+	return json.Marshal(struct {
+		*plain
+		End int `json:"end"`
+	}{(*plain)(d), d.Column + max(d.Length, 1)})
+}
 
 // Error gives the finding on one line: file:line:col: error[E104]: message.
 func (d *Diagnostic) Error() string {

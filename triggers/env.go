@@ -15,6 +15,7 @@ type Env struct {
 	Tombstone *crm.Manifest // nil for a live contact
 	Run       RunInfo
 	Error     ErrorInfo           // of the step that failed last, for a handler
+	Started   map[string]any      // what event.* is in steps, as Started gave it and JSON kept it
 	Steps     map[string]StepInfo // by step id; a step that has not run is not there
 	Now       crm.Nanos
 	ListName  func(crm.ItemID) string // nil: a list is named by its id's text; "": the list is gone, and nobody is on it

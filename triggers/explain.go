@@ -50,7 +50,7 @@ func (p *part) values(env *Env) map[string]any {
 		}
 		name, folded := strings.CutSuffix(s.flat, foldedSuffix)
 		v := s.get(env)
-		if of, is := strings.CutPrefix(name, "event."); is && folded { // as it is spelt
+		if of, is := strings.CutPrefix(name, "event."); is && folded && env.Event != nil { // as it is spelt
 			v = env.Event.Data.Field(of)
 		}
 		if checkSize(v) != nil {

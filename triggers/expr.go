@@ -36,14 +36,17 @@ const (
 
 // Expr is a compiled expression. It may be evaluated by several goroutines at once.
 type Expr struct {
-	src   Source
-	want  Kind
-	parts []part // of a condition: the conjuncts of its top level, in order
-	reads []crm.Fact
-	uses  map[string]bool
-	where crm.Filter // a superset of the contacts for which it is true
-	keys  eventKeys  // what an event must say for it to be true
-	pool  *sync.Pool // of *machine
+	src      Source
+	want     Kind
+	parts    []part // of a condition: the conjuncts of its top level, in order
+	reads    []crm.Fact
+	uses     map[string]bool
+	where    crm.Filter // a superset of the contacts for which it is true
+	keys     eventKeys  // what an event must say for it to be true
+	verdict  *Verdict   // of a condition that is the same for everybody
+	verdicts []*Verdict // of its parts, until verdict is known
+	claims   []claim
+	pool     *sync.Pool // of *machine
 }
 
 // part is a conjunct with its own program, so that a refusal can name it and what comes after a
@@ -103,6 +106,7 @@ func CompileExpr(src Source, want Kind) (e *Expr, err error) {
 	if len(ds) > 0 {
 		return nil, ds.err()
 	}
+	e.verdict, e.verdicts, e.claims = conclude(e.verdicts, e.claims), nil, nil
 	e.where = allOf(wheres)
 	e.reads = tidy(e.reads)
 	e.pool = &sync.Pool{New: func() any {
@@ -142,6 +146,7 @@ func (e *Expr) compile(n ast.Node) (p part, where crm.Filter, ds Diagnostics) {
 		e.reads = append(e.reads, def.reads...)
 	}
 	if e.want == Bool {
+		e.verdicts, e.claims = append(e.verdicts, judge(n, r.names)), append(e.claims, claims(n, r.names)...)
 		where, _ = lower(n, r.names)
 		e.keys = narrower(e.keys, keysFrom(n))
 	}
@@ -149,12 +154,12 @@ func (e *Expr) compile(n ast.Node) (p part, where crm.Filter, ds Diagnostics) {
 	if err != nil {
 		return p, where, Diagnostics{e.src.fail(codeSyntax, from, to, "the expression cannot be compiled", "write it in a simpler way")}
 	}
-	p.program, p.slots = program, slots(program, r.names)
+	p.program, p.slots = program, e.src.slots(program, r.names)
 	return p, where, nil
 }
 
 // slots gives the names that a program really loads.
-func slots(program *vm.Program, names map[string]name) []slot {
+func (s Source) slots(program *vm.Program, names map[string]name) []slot {
 	var all []slot
 	for i, op := range program.Bytecode {
 		if op != vm.OpLoadFast {
@@ -162,11 +167,12 @@ func slots(program *vm.Program, names map[string]name) []slot {
 		}
 		flat, _ := program.Constants[program.Arguments[i]].(string)
 		def, ok := names[flat]
-		if !ok || slices.ContainsFunc(all, func(s slot) bool { return s.flat == flat }) {
+		if !ok || slices.ContainsFunc(all, func(known slot) bool { return known.flat == flat }) {
 			continue
 		}
 		root, _, _ := strings.Cut(flat, ".")
-		all = append(all, slot{flat, def.get, roots[root], program.Locations()[i].From})
+		scope, _ := s.scopeOf(root)
+		all = append(all, slot{flat, def.get, scope, program.Locations()[i].From})
 	}
 	return all
 }

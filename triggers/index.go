@@ -47,11 +47,17 @@ func (x *Index[T]) add(kind crm.EventKind, t *Trigger, e Entry[T]) {
 		s = &shelf[T]{fields: map[string]map[string][]Entry[T]{}}
 		x.kinds[kind] = s
 	}
-	if t.cond == nil || t.cond.keys.field == "" {
+	var keys eventKeys
+	switch {
+	case t.hook != "":
+		keys = eventKeys{field: "webhook", values: []string{crm.Fold(t.hook)}}
+	case t.cond != nil:
+		keys = t.cond.keys
+	}
+	if keys.field == "" {
 		s.rest = append(s.rest, e)
 		return
 	}
-	keys := t.cond.keys
 	byText := s.fields[keys.field]
 	if byText == nil {
 		byText = map[string][]Entry[T]{}

@@ -93,7 +93,7 @@ func keysIn(path []segment) []string {
 
 // lookup finds the name that a path begins with and how many segments it takes; -1 if it reported.
 func (r *resolver) lookup(root *ast.IdentifierNode, path []segment) (flat string, n name, taken int) {
-	scope, known := roots[root.Value]
+	scope, known := r.src.scopeOf(root.Value)
 	if !known {
 		r.unknownRoot(root)
 		return "", n, -1
@@ -170,6 +170,9 @@ func (r *resolver) unknownRoot(root *ast.IdentifierNode) {
 			}
 		}
 	}
+	if root.Value == "secrets" {
+		hint = "a secret stands alone, in a parameter of an action: token: ${ secrets.crm_token }"
+	}
 	if root.Value == "$env" {
 		r.fail(codeForbidden, root.Location(), hint, "$env is not allowed")
 		return
@@ -202,7 +205,7 @@ func (r *resolver) unknownField(root string, s segment) {
 func (r *resolver) rootsHere() []string {
 	var here []string
 	for _, root := range keysOf(roots) {
-		if roots[root]&^r.src.Scope == 0 {
+		if scope, _ := r.src.scopeOf(root); scope&^r.src.Scope == 0 {
 			here = append(here, root)
 		}
 	}

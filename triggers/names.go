@@ -143,7 +143,56 @@ func eventNames(kind crm.EventKind) map[string]name {
 		n.tag = f.Name == "tag" || f.Name == "list" || f.Name == "channel"
 		names[f.Name] = n
 	}
+	if kind == crm.WebhookReceived {
+		names["body"] = name{typ: types.Any, get: func(e *Env) any { return e.Event.Data.Field("body") }}
+	}
 	return names
+}
+
+// startNames gives what is under event.* in steps: the names of each kind of event that may have started the
+// run. A name that not all of them have may be missing.
+func startNames(kinds []crm.EventKind) map[string]name {
+	names, count := map[string]name{}, map[string]int{}
+	for _, kind := range kinds {
+		if kind == "" {
+			continue
+		}
+		for field, n := range eventNames(kind) {
+			n.get = func(e *Env) any { return e.Started[field] }
+			if n.typ == timeType {
+				n.get = func(e *Env) any { return moment(e.Started[field]) }
+			}
+			if count[field]++; count[field] == 1 || names[field].typ == n.typ {
+				names[field] = n
+			}
+		}
+	}
+	for field, n := range names {
+		if n.maybe = n.maybe || count[field] < len(kinds); n.maybe {
+			names[field] = n
+		}
+	}
+	return names
+}
+
+func moment(v any) any {
+	s, _ := v.(string)
+	if t, err := time.Parse(time.RFC3339Nano, s); err == nil {
+		return t
+	}
+	return nil
+}
+
+// Started gives what event.* is in the steps of a run that an event starts, as encoding/json can write it.
+func Started(ev *crm.Event) map[string]any {
+	env := &Env{Event: ev, Contact: ev.After}
+	all := map[string]any{}
+	for field, n := range eventNames(ev.Kind) {
+		if v := n.get(env); checkSize(v) == nil {
+			all[field] = v
+		}
+	}
+	return all
 }
 
 // stepName gives steps.ID.status or steps.ID.output; both are missing until the step has run.
@@ -197,6 +246,15 @@ func holds(of, key string) name {
 	return n
 }
 
+// scopeOf gives the scope that a first name needs; false if there is no such name.
+func (s Source) scopeOf(root string) (Scope, bool) {
+	if root == "event" && s.Scope&ScopeStart != 0 {
+		return ScopeStart, true
+	}
+	scope, ok := roots[root]
+	return scope, ok
+}
+
 // fieldsOf gives the names under a root, nil for one without a fixed set.
 func (s Source) fieldsOf(root string) map[string]name {
 	switch root {
@@ -209,6 +267,9 @@ func (s Source) fieldsOf(root string) map[string]name {
 	case "error":
 		return errorNames
 	case "event":
+		if s.Scope&ScopeStart != 0 {
+			return startNames(s.Starts)
+		}
 		return eventNames(s.Event)
 	}
 	return nil

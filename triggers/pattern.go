@@ -23,7 +23,7 @@ type pattern struct {
 
 // compilePattern compiles what the resolver has checked.
 func compilePattern(p string) *pattern {
-	return &pattern{regexp.MustCompile(p), 1 + instructions(p)/8}
+	return &pattern{regexp.MustCompile(p), 2 + instructions(p)/4}
 }
 
 // instructions gives the size of the pattern's program, -1 if it is no pattern.

@@ -58,7 +58,8 @@ const starBit = 1 << 63 // robfig/cron's mark of a field that was a star
 
 var cronParser = cron.NewParser(cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow | cron.Descriptor)
 
-// ParseSchedule reads a schedule. Its error is a *Diagnostic whose Column counts in Cron, from 1.
+// ParseSchedule reads a schedule. Its error is a *Diagnostic whose Column counts in Cron, from 1. A schedule
+// that names no day that there is, as the 31st of February, is read too, and never fires.
 func ParseSchedule(spec ScheduleSpec) (*Schedule, error) {
 	src := Source{Text: spec.Cron}
 	text := strings.TrimSpace(spec.Cron)
@@ -73,12 +74,8 @@ func ParseSchedule(spec ScheduleSpec) (*Schedule, error) {
 	if d := s.options(src, spec); d != nil {
 		return nil, d
 	}
-	if s.hours&(1<<24-1) == 1<<24-1 {
-		s.next, s.both = false, true // fires in every hour: see Schedule
-	}
-	if !s.ever() {
-		return nil, src.fail(codeNever, 0, utf8.RuneCountInString(text), "the schedule never fires: there is no such day",
-			"check the day of the month against the month")
+	if s.everyHour() {
+		s.next, s.both = false, true
 	}
 	return s, nil
 }
@@ -174,15 +171,48 @@ func (s *Schedule) options(src Source, spec ScheduleSpec) *Diagnostic {
 	return nil
 }
 
-// ever says whether any day matches; nine years have every day that there is.
-func (s *Schedule) ever() bool {
-	first := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
-	for i := range searchDays {
-		if s.onDay(first.AddDate(0, 0, i)) {
-			return true
+// everyHour says whether the schedule fires in each hour of a day, and so follows real time: see Schedule.
+func (s *Schedule) everyHour() bool { return s.hours&(1<<24-1) == 1<<24-1 }
+
+// Clocks says how often the clocks change from an instant to another, whether any of these gaps hides a fire
+// and any of these overlaps shows one twice: so whether it makes a difference what Gap and Overlap say.
+func (s *Schedule) Clocks(from, to crm.Nanos) (changes int, gaps, overlaps bool) {
+	for t := from; ; {
+		_, end := t.Time().In(s.zone).ZoneBounds()
+		if end.IsZero() || crm.At(end) >= to {
+			return changes, gaps, overlaps
 		}
+		if crm.At(end) <= t { // past the years that the zone's table lists, its last second of a year ends where it begins
+			t += crm.Minute
+			continue
+		}
+		t = crm.At(end)
+		before, after := s.offset(end.Add(-time.Second)), s.offset(end)
+		if before == after {
+			continue
+		}
+		if changes++; s.everyHour() {
+			continue
+		}
+		until := t + crm.Nanos(max(before-after, after-before))*crm.Second
+		differs := func(a, b Schedule) bool {
+			x, y := t-1, t-1
+			for x <= until || y <= until {
+				if x, y = a.Next(x), b.Next(y); x != y {
+					return true
+				}
+				if x == 0 {
+					return false
+				}
+			}
+			return false
+		}
+		next, skip, both := *s, *s, *s
+		next.next, skip.next = true, false
+		next.both, skip.both, both.both, both.next = false, false, true, true
+		gaps = gaps || after > before && differs(next, skip)
+		overlaps = overlaps || after < before && differs(next, both)
 	}
-	return false
 }
 
 // onDay says whether the schedule fires on a civil day, given as its midnight in UTC. As in every

@@ -183,9 +183,6 @@ func TestScheduleAgainstReference(t *testing.T) {
 		to := from.Add(48 * time.Hour)
 		s, err := ParseSchedule(p.spec())
 		if err != nil {
-			if Findings(err)[0].Code == codeNever && p.reference(from, to) == nil {
-				return
-			}
 			t.Fatal(err)
 		}
 		want := p.reference(from, to)
@@ -321,9 +318,6 @@ func TestBadSchedules(t *testing.T) {
 		{ScheduleSpec{Cron: "é 2 * * 9"}, "1 E121"},
 		{ScheduleSpec{Cron: "0 2 é 9999999999999999999999 *"}, "5 E121"},
 		{ScheduleSpec{Cron: strings.Repeat("1,", 200) + "1 * * * *"}, "1 E121"},
-		{ScheduleSpec{Cron: "0 0 31 2 *"}, "1 E122"},
-		{ScheduleSpec{Cron: "0 0 31 4,6,9,11 *"}, "1 E122"},
-		{ScheduleSpec{Cron: "0 0 30 feb *", Zone: "Europe/Berlin"}, "1 E122"},
 		{ScheduleSpec{Cron: "0 2 * * *", Zone: "Europe/Berln"}, "1 E123"},
 		{ScheduleSpec{Cron: "0 2 * * *", Zone: "Local"}, "1 E123"},
 		{ScheduleSpec{Cron: "0 2 * * *", Zone: "../../etc/passwd"}, "1 E123"},

@@ -17,7 +17,9 @@ type Source struct {
 	Lines []string // the file's lines, for the snippet; nil: those of Text
 	Scope Scope
 	Event crm.EventKind // with ScopeEvent: which event.* names exist
-	Steps []string      // with ScopeRun: the ids of the steps that steps.ID may name; nil: any
+	// Starts are, with ScopeStart, the kinds of event that may have started the run; "" is a schedule.
+	Starts []crm.EventKind
+	Steps  []string // with ScopeRun: the ids of the steps that steps.ID may name; nil: any
 }
 
 // Scope says which names an expression may use; now is always there.
@@ -30,6 +32,7 @@ const (
 	ScopeTombstone                   // tombstone.*
 	ScopeRun                         // run.*, steps.*
 	ScopeError                       // error.*
+	ScopeStart                       // event.* of what started the run, which is over: in place of ScopeEvent
 )
 
 // part is a stretch of the source as a source of its own, from a rune offset on.

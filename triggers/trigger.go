@@ -12,8 +12,9 @@ import (
 // what that starts is not its business.
 type Trigger struct {
 	events  []crm.EventKind
-	cond    *Expr // nil: always
-	becomes bool  // the condition has to have been false before the event
+	cond    *Expr  // nil: always
+	becomes bool   // the condition has to have been false before the event
+	hook    string // of a webhook: its name, which the event has to bear
 }
 
 // Decision is what a trigger said of an event.
@@ -83,6 +84,21 @@ func CompileBecomes(src Source) (*Trigger, error) {
 	return t, nil
 }
 
+// CompileWebhook compiles the condition of a trigger on requests to the webhook of a name; an empty text is true
+// of each. The condition sees event.body and the contact.
+func CompileWebhook(src Source, name string) (*Trigger, error) {
+	t := &Trigger{events: []crm.EventKind{crm.WebhookReceived}, hook: name}
+	if strings.TrimSpace(src.Text) == "" {
+		return t, nil
+	}
+	src.Scope, src.Event = ScopeEvent|ScopeContact, crm.WebhookReceived
+	var err error
+	if t.cond, err = CompileExpr(src, Bool); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
 // Events gives the kinds of event that the trigger is on.
 func (t *Trigger) Events() []crm.EventKind { return slices.Clone(t.events) }
 
@@ -110,6 +126,8 @@ func (t *Trigger) match(ev *crm.Event, now crm.Nanos, listName func(crm.ItemID) 
 	switch {
 	case !slices.Contains(t.events, ev.Kind):
 		return Decision{Why: "the event is " + string(ev.Kind) + ", not " + anyOf(t.events)}, nil
+	case t.hook != "" && ev.Data.Name != t.hook:
+		return Decision{Why: "the request was for another webhook"}, nil
 	case t.cond == nil:
 		return Decision{Matched: true, Why: "there is no condition"}, nil
 	}

@@ -1,7 +1,6 @@
 package workflow
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -9,7 +8,6 @@ import (
 
 	"github.com/reprieve-run/reprieve/crm"
 	"github.com/reprieve-run/reprieve/triggers"
-	"go.yaml.in/yaml/v3"
 )
 
 // Catalogue holds the actions that exist, by name. The caller fills it from the plugin host.
@@ -17,17 +15,21 @@ type Catalogue map[string]ActionInfo
 
 // ActionInfo is what Check must know of an action.
 type ActionInfo struct {
-	Effects  []string // what it may ask the host to change: contact.delete and so on
-	Schema   []byte   // the JSON Schema of its parameters; nil: nothing is known of them
-	External bool     // it calls the outside world
-	Plugin   string   // name@version, for people
-	Summary  string   // what it does, in a line, for people
+	Effects    []string // what it may ask the host to change: contact.delete and so on
+	Schema     []byte   // the JSON Schema of its parameters; nil: nothing is known of them
+	External   bool     // it calls the outside world
+	Idempotent bool     // if it does: the same call again has no second effect
+	Plugin     string   // name@version, for people
+	Summary    string   // what it does, in a line, for people
 }
 
 // Check holds a workflow that Parse made against the actions that exist. Errors forbid to apply it,
 // warnings do not.
 func Check(w *Workflow, cat Catalogue) triggers.Diagnostics {
 	r := &reader{file: w.file}
+	if w.unended != nil {
+		r.found = append(r.found, w.unended)
+	}
 	names := slices.Sorted(maps.Keys(cat))
 	for i := range w.Nodes {
 		n := &w.Nodes[i]
@@ -46,132 +48,8 @@ func Check(w *Workflow, cat Catalogue) triggers.Diagnostics {
 		r.params(n, info)
 	}
 	r.paths(w, cat)
+	r.warnings(w, cat)
 	return sortFindings(r.found)
-}
-
-// schema is the part of a JSON Schema that Check understands; the plugin host checks the rest.
-type schema struct {
-	Type       json.RawMessage    `json:"type"`
-	Enum       []any              `json:"enum"`
-	Properties map[string]*schema `json:"properties"`
-	Required   []string           `json:"required"`
-	Additional json.RawMessage    `json:"additionalProperties"`
-}
-
-// types gives the types that a value may have; none means any.
-func (s *schema) types() []string {
-	var one string
-	if json.Unmarshal(s.Type, &one) == nil {
-		return []string{one}
-	}
-	var many []string
-	if json.Unmarshal(s.Type, &many) != nil {
-		return nil
-	}
-	return many
-}
-
-// open says whether keys that are not in Properties are welcome.
-func (s *schema) open() bool {
-	a := string(s.Additional)
-	return a != "" && a != "false" || a == "" && len(s.Properties) == 0
-}
-
-func (r *reader) params(n *Node, info ActionInfo) {
-	var s schema
-	if len(info.Schema) == 0 || json.Unmarshal(info.Schema, &s) != nil {
-		return
-	}
-	var pairs []pair
-	if n.With != nil {
-		pairs = n.With.pairs
-	}
-	known := slices.Sorted(maps.Keys(s.Properties))
-	given := map[string]bool{}
-	for _, p := range pairs {
-		given[p.key] = true
-		switch want := s.Properties[p.key]; {
-		case want != nil:
-			r.param(p, want)
-		case !s.open():
-			r.fail(codeParam, p.at, meant(p.key, known), "%s has no parameter %q", n.Action, p.key)
-		}
-	}
-	for _, name := range s.Required {
-		if !given[name] {
-			r.fail(codeNeedsParam, n.at, fmt.Sprintf("add with: {%s: ...}", name), "%s needs the parameter %q", n.Action, name)
-		}
-	}
-}
-
-// param checks a literal; what a template gives is only known when the step runs.
-func (r *reader) param(p pair, want *schema) {
-	have := p.val.jsonType()
-	types := want.types()
-	fits := have == "" || len(types) == 0 || slices.Contains(types, have) || have == "integer" && slices.Contains(types, "number")
-	if !fits {
-		words := make([]string, len(types))
-		for i, t := range types {
-			words[i] = jsonWords[t]
-		}
-		r.fail(codeParamType, p.val.at, typeHint(types[0], have), "%s must be %s, not %s", p.key, strings.Join(words, " or "), jsonWords[have])
-		return
-	}
-	if p.val.text == nil || len(want.Enum) == 0 {
-		return
-	}
-	text, literal := p.val.text.Literal()
-	if !literal || slices.Contains(want.Enum, any(text)) {
-		return
-	}
-	var words []string
-	for _, e := range want.Enum {
-		words = append(words, fmt.Sprint(e))
-	}
-	r.fail(codeParamValue, p.val.at, meant(text, words), "%s cannot be %q", p.key, text)
-}
-
-// jsonWords are JSON Schema's types in plain words.
-var jsonWords = map[string]string{"array": "a list", "object": "a mapping", "string": "text", "integer": "a whole number",
-	"number": "a number", "boolean": "true or false", "null": "nothing"}
-
-// typeHint says how the type that is wanted is written.
-func typeHint(want, have string) string {
-	switch {
-	case want == "string":
-		return "put the value in quotes"
-	case have == "string" && want != "array" && want != "object":
-		return "write it without quotes, or as nothing but ${ }"
-	case want == "array":
-		return "write a list, as in [one, two]"
-	case want == "object":
-		return "write a mapping, as in {key: value}"
-	}
-	return ""
-}
-
-// jsonType names the type of a value as JSON Schema does, "" if only the run knows it.
-func (v *Value) jsonType() string {
-	switch {
-	case v.text != nil:
-		if _, literal := v.text.Literal(); literal || v.mixed {
-			return "string"
-		}
-		return ""
-	case v.kind == yaml.SequenceNode:
-		return "array"
-	case v.kind == yaml.MappingNode:
-		return "object"
-	}
-	switch v.plain.(type) {
-	case bool:
-		return "boolean"
-	case int64:
-		return "integer"
-	case float64:
-		return "number"
-	}
-	return "null"
 }
 
 // lives is a set of what the contact can be when a step begins.
@@ -233,7 +111,7 @@ func (r *reader) paths(w *Workflow, cat Catalogue) {
 			} else if w.Handler > 0 && s.node < w.Handler {
 				push(w.Handler, s.is)
 			}
-		case Wait:
+		case Wait, Set:
 			push(n.Next, s.is)
 		case Branch:
 			otherwise := false

@@ -30,6 +30,20 @@ var catalogue = Catalogue{
 	"open.none":     {},
 	"strict.none":   {Schema: []byte(`{"properties": {}, "additionalProperties": false}`)},
 	"broken.schema": {Schema: []byte(`{`)},
+	"mail.send":     {External: true},
+	"bound.all": {Schema: []byte(`{"type": "object", "additionalProperties": false, "maxProperties": 30, "$defs": {"word": {"type": "string", "pattern": "^[a-z]+$"}},
+		"properties": {"least": {"type": "integer", "minimum": 1}, "most": {"type": "number", "maximum": 5}, "over": {"exclusiveMinimum": 0},
+		"under": {"exclusiveMaximum": 1}, "step": {"multipleOf": 5}, "long": {"type": "string", "minLength": 3}, "short": {"type": "string", "maxLength": 2},
+		"form": {"type": "string", "pattern": "^[A-Z]{2}$"}, "mail": {"type": "string", "format": "email"}, "link": {"type": "string", "format": "uri"},
+		"day": {"type": "string", "format": "date"}, "at": {"type": "string", "format": "date-time"}, "always": {"const": "yes"},
+		"few": {"type": "array", "items": {"$ref": "#/$defs/word"}, "maxItems": 2, "uniqueItems": true}, "some": {"type": "array", "minItems": 1},
+		"size": {"enum": [1, 2]}, "word": {"$ref": "#/$defs/word"}, "either": {"oneOf": [{"type": "string"}, {"type": "integer", "minimum": 10}]},
+		"deep": {"type": "object", "required": ["a"], "additionalProperties": false, "properties": {"a": {"type": "integer", "minimum": 1}, "b": {"type": "array", "items": {"type": "string", "enum": ["x", "y"]}}}},
+		"headers": {"type": "object", "additionalProperties": {"type": "string"}, "maxProperties": 1}, "odd": {"type": "string", "pattern": "("}}}`)},
+	"pick.one":   {Schema: []byte(`{"properties": {"add": {"type": "string"}, "remove": {"type": "string"}}, "oneOf": [{"required": ["add"]}, {"required": ["remove"]}]}`)},
+	"mail.again": {External: true, Idempotent: true},
+	"hushed": {Schema: []byte(`{"$defs": {"key": {"type": "string", "writeOnly": true}}, "properties": {"token": {"type": "string", "writeOnly": true}, "keys": {"type": "array", "items": {"$ref": "#/$defs/key"}},
+		"headers": {"type": "object", "additionalProperties": {"$ref": "#/$defs/key"}}, "text": {"type": "string"}, "number": {"type": "integer", "writeOnly": true}}}`)},
 }
 
 func TestCheck(t *testing.T) {
@@ -44,6 +58,20 @@ func TestCheck(t *testing.T) {
 		placed(t, src, ds)
 		golden(t, strings.TrimSuffix(name, ".yaml")+".golden", render(ds))
 	}
+}
+
+// TestUngranted: what an earlier apply granted is not asked for again.
+func TestUngranted(t *testing.T) {
+	t.Parallel()
+	const name = "testdata/check/deleted.yaml"
+	src := files(t, name)[name]
+	w, _ := check(t, src)
+	if ds := Ungranted(w, catalogue, func(crm.Verb) bool { return true }); len(ds) > 0 {
+		t.Errorf("with every grant there is %v", ds)
+	}
+	ds := Ungranted(w, catalogue, func(v crm.Verb) bool { return v == crm.VerbRestore })
+	placed(t, src, ds)
+	golden(t, "testdata/check/ungranted.golden", render(ds))
 }
 
 func TestNeeds(t *testing.T) {

@@ -26,14 +26,27 @@ var Codes = map[string]string{
 	codeNumber:    "the number is not written as a plain decimal number that keeps its value",
 	codeSchedule:  "the schedule cannot be used",
 	codeSameID:    "two files that are applied together have the same id",
+	codeEnd:       "the file does not end with end: true, so it may be half of one",
+	codeSecret:    "a secret stands where it does not belong",
 
 	codeAction:      "no installed plugin has that action",
 	codeParam:       "the action has no such parameter",
 	codeNeedsParam:  "a parameter that the action requires is missing",
 	codeParamType:   "the parameter's value is of the wrong type",
 	codeParamValue:  "the parameter's value is not one of those that the action knows",
+	codeParamFit:    "the parameter's value breaks a rule of the action's schema, on its size, its form or its parts",
 	warnDeleted:     "the contact is deleted when the step runs, so its effect will be refused",
 	warnUnreachable: "no path leads to the step",
+	warnNever:       "the cron schedule never fires, or not within five years",
+	warnClocks:      "the schedule says what becomes of a change of the clocks that plays no part in it",
+	warnArm:         "an earlier arm of the branch takes every run that this one would",
+	warnConstant:    "the condition is the same for every contact",
+	warnPurge:       "the workflow purges, which nothing brings back",
+	warnGrant:       "the workflow has not been granted what the step's action needs",
+	warnTimeout:     "run.timeout ends every run before the wait is over",
+	warnContinue:    "no step follows the one whose failure is passed over",
+	warnRetry:       "retry cannot do what it says",
+	warnRead:        "the step reads of another what no run has there",
 }
 
 const (
@@ -60,13 +73,26 @@ const (
 	codeNumber    = "E220"
 	codeSchedule  = "E221"
 	codeSameID    = "E222"
+	codeEnd       = "E223"
+	codeSecret    = "E224"
 
 	codeAction     = "E230"
 	codeParam      = "E231"
 	codeNeedsParam = "E232"
 	codeParamType  = "E233"
 	codeParamValue = "E234"
+	codeParamFit   = "E235"
 
 	warnDeleted     = "W301"
 	warnUnreachable = "W302"
+	warnNever       = "W321"
+	warnClocks      = "W322"
+	warnArm         = "W303"
+	warnConstant    = "W304"
+	warnPurge       = "W305"
+	warnGrant       = "W306"
+	warnTimeout     = "W307"
+	warnContinue    = "W308"
+	warnRetry       = "W309"
+	warnRead        = "W310"
 )

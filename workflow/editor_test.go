@@ -215,6 +215,7 @@ steps:
   - id: greet
     action: log.write
     with: {text: hello}
+end: true
 `
 	head := strings.Replace(body, "SCHEMA", "file://"+schema, 1)
 	good, said := e.open(filepath.Join(dir, "good.yaml"), head)
@@ -250,7 +251,7 @@ steps:
 		{"  - id: more\n    action: \n", 11, 13, []string{"contact.delete", "log.write"}},
 		{"run:\n  \n", 11, 3, []string{"key", "mode"}},
 	} {
-		uri, _ := e.open(filepath.Join(dir, fmt.Sprintf("more%d.yaml", i)), head+c.tail)
+		uri, _ := e.open(filepath.Join(dir, fmt.Sprintf("more%d.yaml", i)), strings.TrimSuffix(head, "end: true\n")+c.tail)
 		var got struct{ Items []struct{ Label string } }
 		if err := json.Unmarshal(e.ask("textDocument/completion", place(uri, c.line, c.column)), &got); err != nil {
 			t.Fatal(err)

@@ -53,7 +53,7 @@ func (w *Workflow) outline() outline {
 	}
 	for _, e := range pairs(doc.Content[0]) {
 		switch e.key {
-		case "version", "id":
+		case "version", "id", "end":
 		case "triggers":
 			for _, n := range e.val.Content {
 				o.triggers = append(o.triggers, read(n))

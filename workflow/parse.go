@@ -3,9 +3,11 @@ package workflow
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"maps"
 	"regexp"
 	"slices"
+	"strconv"
 
 	"github.com/reprieve-run/reprieve/crm"
 	"github.com/reprieve-run/reprieve/triggers"
@@ -43,7 +45,7 @@ func Parse(name string, src []byte) (*Workflow, error) {
 }
 
 var topKeys = keys{"version": "", "id": "", "name": "", "triggers": "", "filter": "", "run": "", "steps": "",
-	"on_error": "", "tests": "", "on": "the key is triggers"}
+	"on_error": "", "tests": "", "end": "", "on": "the key is triggers"}
 
 func (r *reader) workflow(w *Workflow, root *yaml.Node) {
 	got := r.fields(root, "a workflow", topKeys)
@@ -51,6 +53,7 @@ func (r *reader) workflow(w *Workflow, root *yaml.Node) {
 		return
 	}
 	r.need(root, "a workflow", got, "version", "id", "triggers", "steps")
+	w.unended = r.unended(root, got)
 	if v, ok := got["version"]; ok && r.scalar(v) && (v.val.Value != "1" || v.val.Tag != "!!int") {
 		r.fail(codeValue, r.span(v.val), "write version: 1", "this version of the format is not known")
 	}
@@ -73,7 +76,7 @@ func (r *reader) workflow(w *Workflow, root *yaml.Node) {
 	}
 	r.run(w, got["run"])
 	if e, ok := got["steps"]; ok {
-		s := &stepReader{reader: r, lines: map[string]int{}, visible: []string{}}
+		s := &stepReader{reader: r, lines: map[string]int{}, visible: []string{}, starts: w.startKinds()}
 		steps := s.steps(e)
 		if len(steps) == 0 && e.val.Kind == yaml.SequenceNode {
 			r.fail(codeMissing, r.span(e.key), "add a step: - {id: done, exit: {status: completed}}", "a workflow needs at least one step")
@@ -98,7 +101,38 @@ func (r *reader) workflow(w *Workflow, root *yaml.Node) {
 	}
 }
 
-var runKeys = keys{"key": "", "mode": "", "reenter": "", "cancel_on": "", "timeout": ""}
+// A key has at most maxMax unfinished runs, and defaultMax unless the file says another number.
+const (
+	defaultMax = 10
+	maxMax     = 100
+)
+
+// modeWords are the values of run.mode, in the order of crm.RunMode.
+var modeWords = []string{"single", "restart", "queued", "parallel"}
+
+// most reads how many unfinished runs a key may have.
+func (r *reader) most(w *Workflow, e entry) int {
+	if w.Mode != crm.QueuedMode && w.Mode != crm.ParallelMode {
+		r.fail(codeKey, r.span(e.key), "leave it out, or write mode: queued or mode: parallel", "max goes with the modes queued and parallel")
+		return 0
+	}
+	return r.whole(e, 2, maxMax)
+}
+
+// whole accepts a whole number within bounds.
+func (r *reader) whole(e entry, least, most int) int {
+	if !r.scalar(e) {
+		return least
+	}
+	n, err := strconv.Atoi(e.val.Value)
+	if err != nil || n < least || n > most || e.val.Tag != "!!int" {
+		r.fail(codeValue, r.span(e.val), fmt.Sprintf("a whole number from %d to %d", least, most), "%s cannot be %q", e.key.Value, e.val.Value)
+		return least
+	}
+	return n
+}
+
+var runKeys = keys{"key": "", "mode": "", "max": "", "reenter": "", "cancel_on": "", "timeout": ""}
 
 // run reads the run: block; e is empty if the file has none.
 func (r *reader) run(w *Workflow, e entry) {
@@ -109,12 +143,12 @@ func (r *reader) run(w *Workflow, e entry) {
 			key = r.source(k.val, triggers.ScopeContact)
 		}
 		if m, ok := got["mode"]; ok && r.scalar(m) {
-			switch m.val.Value {
-			case "queued", "parallel":
-				r.fail(codeLater, r.span(m.val), "use single or restart for now", "mode %s is not supported yet", m.val.Value)
-			default:
-				w.Restart = r.oneOf(m, "single", "restart") == "restart"
-			}
+			w.Mode = crm.RunMode(max(0, slices.Index(modeWords, r.oneOf(m, modeWords...))))
+		}
+		if m, ok := got["max"]; ok {
+			w.Max = r.most(w, m)
+		} else if w.Mode == crm.QueuedMode || w.Mode == crm.ParallelMode {
+			w.Max = defaultMax
 		}
 		if e, ok := got["reenter"]; ok {
 			r.reenter(w, e)
@@ -189,31 +223,38 @@ func (r *reader) triggers(w *Workflow, e entry) {
 	}
 	lines := map[string]int{}
 	for _, n := range items {
-		w.Triggers = append(w.Triggers, r.trigger(n, lines))
+		w.Triggers = append(w.Triggers, r.trigger(w, n, lines))
 	}
 }
 
-// triggerKeys describes a trigger: what goes only with the other kind has a note that says so.
-func triggerKeys(event, cron bool) keys {
-	k := keys{"id": "", "event": "", "cron": "", "becomes": ""}
-	k.add("", "if", "timezone", "dst", "misfire", "over", "where")
-	if event && !cron {
-		k.add("this key goes with cron", "timezone", "dst", "misfire", "over", "where")
-	}
-	if cron && !event {
+// cronKeys go with cron alone.
+var cronKeys = []string{"timezone", "dst", "misfire", "over", "where", "batch", "rate", "guard"}
+
+// triggerKinds are the keys of which a trigger has exactly one.
+var triggerKinds = []string{"event", "becomes", "cron", "webhook"}
+
+// triggerKeys describes a trigger of the kinds that it names: what goes only with another kind has a note that
+// says so.
+func triggerKeys(kinds ...string) keys {
+	k := keys{"id": "", "if": ""}
+	k.add("", triggerKinds...)
+	k.add("", cronKeys...)
+	switch cron := slices.Contains(kinds, "cron"); {
+	case len(kinds) > 0 && !cron:
+		k.add("this key goes with cron", cronKeys...)
+	case len(kinds) == 1:
 		k.add("a schedule chooses by where: if goes with event", "if")
 	}
-	k.add(later, "webhook", "batch", "rate", "guard")
 	return k
 }
 
 // trigger reads one trigger; what is wrong with it is reported, and the rest read all the same. Lines
 // has the lines of the ids before it.
-func (r *reader) trigger(n *yaml.Node, lines map[string]int) Trigger {
+func (r *reader) trigger(w *Workflow, n *yaml.Node, lines map[string]int) Trigger {
 	at := r.span(n)
 	t := Trigger{Line: at.line, Column: at.column}
-	hasEvent, hasCron, hasBecomes := r.hasKey(n, "event"), r.hasKey(n, "cron"), r.hasKey(n, "becomes")
-	got := r.fields(n, "a trigger", triggerKeys(hasEvent, hasCron))
+	kinds := slices.DeleteFunc(slices.Clone(triggerKinds), func(k string) bool { return !r.hasKey(n, k) })
+	got := r.fields(n, "a trigger", triggerKeys(kinds...))
 	if got == nil {
 		return t
 	}
@@ -221,20 +262,25 @@ func (r *reader) trigger(n *yaml.Node, lines map[string]int) Trigger {
 	if id, ok := got["id"]; ok {
 		t.ID = r.ownID(id, lines, "trigger", "give each trigger its own id")
 	}
-	reported := r.hasKey(n, "webhook") || slices.Contains(r.typos[n], "event") || slices.Contains(r.typos[n], "cron")
+	reported := slices.ContainsFunc(triggerKinds, func(k string) bool { return slices.Contains(r.typos[n], k) })
 	switch {
-	case hasBecomes && (hasEvent || hasCron):
-		r.fail(codeOneOf, r.span(got["becomes"].key), "make two triggers of it; becomes is held up to every event that can make it true", "a trigger has one of event, becomes and cron")
-	case hasBecomes:
+	case len(kinds) > 1:
+		hint := "make two triggers of it"
+		if slices.Contains(kinds, "becomes") {
+			hint += "; becomes is held up to every event that can make it true"
+		}
+		r.fail(codeOneOf, r.span(got[kinds[1]].key), hint, "a trigger has one of event, becomes, cron and webhook")
+	case len(kinds) == 0 && !reported:
+		r.fail(codeOneOf, at, "add event: contact.tag_added, becomes: with a condition, cron: '0 3 * * *', or webhook:", "a trigger needs event, becomes, cron or webhook")
+	case len(kinds) == 0:
+	case kinds[0] == "becomes":
 		r.becomes(&t, got)
-	case hasEvent && hasCron:
-		r.fail(codeOneOf, r.span(got["cron"].key), "make two triggers of it", "a trigger has either event or cron")
-	case hasEvent:
+	case kinds[0] == "event":
 		r.event(&t, got)
-	case hasCron:
+	case kinds[0] == "cron":
 		r.cron(&t, n, got)
-	case !reported:
-		r.fail(codeOneOf, at, "add event: contact.tag_added, becomes: with a condition, or cron: '0 3 * * *'", "a trigger needs event, becomes or cron")
+	default:
+		r.webhook(w, &t, got)
 	}
 	return t
 }
@@ -282,94 +328,6 @@ func (r *reader) event(t *Trigger, got map[string]entry) {
 	src.Event = t.EventKind
 	var err error
 	t.Event, err = triggers.Compile(src)
-	r.take(err, at)
-}
-
-// cron reads a schedule.
-func (r *reader) cron(t *Trigger, n *yaml.Node, got map[string]entry) {
-	options := map[string]map[string]entry{}
-	if e, ok := got["dst"]; ok {
-		options["dst"] = r.fields(e.val, "dst", keys{"gap": "", "overlap": ""})
-	}
-	if e, ok := got["misfire"]; ok {
-		options["misfire"] = r.fields(e.val, "misfire", keys{"policy": "", "within": ""})
-	}
-	word := func(in, key string, words ...string) string {
-		if e, ok := options[in][key]; ok {
-			return r.oneOf(e, words...)
-		}
-		return ""
-	}
-	t.Spec = triggers.ScheduleSpec{
-		Gap:     word("dst", "gap", "next", "skip"),
-		Overlap: word("dst", "overlap", "first", "both"),
-		Misfire: word("misfire", "policy", "last", "all", "none"),
-	}
-	if e, ok := options["misfire"]["within"]; ok {
-		t.Spec.Within = r.duration(e)
-		if !r.alone(triggers.ScheduleSpec{Within: t.Spec.Within}, e) {
-			t.Spec.Within = 0
-		}
-	}
-	if e, ok := got["timezone"]; ok {
-		if t.Spec.Zone, ok = r.text(e); ok && !r.alone(triggers.ScheduleSpec{Zone: t.Spec.Zone}, e) {
-			t.Spec.Zone = ""
-		}
-	}
-	e := got["cron"]
-	if text, ok := r.text(e); ok {
-		t.Spec.Cron = text
-		var err error
-		t.Schedule, err = triggers.ParseSchedule(t.Spec)
-		for _, d := range triggers.Findings(err) {
-			d.Line, d.Column = r.at(e.val)(d.Column - 1) // it was counted in the text alone
-		}
-		r.take(err, r.span(e.val))
-	}
-	r.over(t, n, got)
-}
-
-// alone tries one option of a schedule by itself, so that a mistake in it stands at its own place
-// whatever is wrong with the rest.
-func (r *reader) alone(spec triggers.ScheduleSpec, e entry) bool {
-	spec.Cron = "0 0 * * *"
-	_, err := triggers.ParseSchedule(spec)
-	for _, d := range triggers.Findings(err) {
-		d.Line = 0
-	}
-	r.take(err, r.span(e.val))
-	return err == nil
-}
-
-func (r *reader) over(t *Trigger, n *yaml.Node, got map[string]entry) {
-	scope := triggers.ScopeContact
-	switch e, ok := got["over"]; {
-	case !ok:
-		if !r.hasKey(n, "over") {
-			r.fail(codeOver, r.span(got["cron"].key), "add over: contacts, or over: contacts.deleted",
-				"over is required: contacts or contacts.deleted")
-		}
-	default:
-		switch r.oneOf(e, "contacts", "contacts.deleted") {
-		case "contacts":
-			t.Over = crm.OnlyLive
-		case "contacts.deleted":
-			t.Over = crm.OnlyDeleted
-			scope |= triggers.ScopeTombstone
-		default:
-			scope |= triggers.ScopeTombstone // no second complaint
-		}
-	}
-	// Without where, everybody: an expression that reads nothing never selects a restored contact.
-	src, at := triggers.Source{File: r.name, Text: "true", Scope: scope}, span{t.Line, t.Column, 1}
-	if e, ok := got["where"]; ok {
-		if !r.scalar(e) {
-			return
-		}
-		src, at = r.source(e.val, scope), r.span(e.val)
-	}
-	var err error
-	t.Where, err = triggers.Select(src)
 	r.take(err, at)
 }
 

@@ -139,7 +139,7 @@ func check(t failer, src []byte) (*Workflow, triggers.Diagnostics) {
 func TestBadFiles(t *testing.T) {
 	t.Parallel()
 	bad := files(t, "testdata/bad/*.yaml")
-	if len(bad) < 40 {
+	if len(bad) < 80 {
 		t.Fatalf("only %d bad files", len(bad))
 	}
 	for name, src := range bad {
@@ -173,9 +173,12 @@ func TestCodes(t *testing.T) {
 			t.Errorf("no test has %s: %s", code, what)
 		}
 	}
-	for code := range Codes {
-		if triggers.Codes[code] != "" {
+	for code, what := range triggers.Codes {
+		if Codes[code] != "" {
 			t.Errorf("%s is in two tables", code)
+		}
+		if !strings.Contains(said, "["+code+"]") && code != "E111" { // E205 says it first
+			t.Errorf("no test has %s: %s", code, what)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/google/jsonschema-go/jsonschema"
 	"github.com/reprieve-run/reprieve/crm"
 )
 
@@ -104,14 +105,14 @@ func oneKey(table keys, names ...string) jsList {
 	return out
 }
 
-func fileSchema() js { return mapping(topKeys, topDocs(), "version", "id", "triggers", "steps") }
+func fileSchema() js { return mapping(topKeys, topDocs(), "version", "id", "triggers", "steps", "end") }
 
 func eventKinds() []crm.EventKind { return slices.Sorted(maps.Keys(crm.TriggerKinds)) }
 
 func triggerSchema() js {
-	table := triggerKeys(false, false)
+	table := triggerKeys()
 	s := mapping(table, triggerDocs(), "id")
-	s["anyOf"] = oneKey(table, "event", "cron", "webhook", "becomes")
+	s["anyOf"] = oneKey(table, triggerKinds...)
 	s["allOf"] = jsList{js{"if": js{"required": []string{"cron"}}, "then": js{"required": []string{"over"}}}}
 	return s
 }
@@ -170,7 +171,7 @@ func (a ActionInfo) about() string {
 // withSchema is what holds of a step with an action: the schema of its parameters, in which whatever is not a
 // text may be a template too. Nil if nothing is known of them.
 func withSchema(name string, info ActionInfo) js {
-	var known schema
+	var known jsonschema.Schema
 	var raw struct {
 		Properties map[string]js `json:"properties"`
 	}
@@ -180,8 +181,8 @@ func withSchema(name string, info ActionInfo) js {
 	props := js{}
 	for k, p := range raw.Properties {
 		props[k] = p
-		if t, _ := p["type"].(string); t == "string" && p["enum"] == nil {
-			continue
+		if t, _ := p["type"].(string); t == "string" && len(p) == 1 || len(p) == 2 && p["description"] != nil && t == "string" {
+			continue // any text, so a template too
 		}
 		templated := js{"anyOf": jsList{p, js{"type": "string", "pattern": `\$\{`}}}
 		if doc, ok := p["description"]; ok {
@@ -190,7 +191,7 @@ func withSchema(name string, info ActionInfo) js {
 		props[k] = templated
 	}
 	with := js{"type": "object", "properties": props, "description": fmt.Sprintf("The parameters of %s", name)}
-	if !known.open() {
+	if !open(&known) {
 		with["additionalProperties"] = false
 	}
 	then := js{"properties": js{"with": with}}

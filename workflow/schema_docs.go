@@ -6,9 +6,6 @@ import (
 	"github.com/reprieve-run/reprieve/crm"
 )
 
-// modeWords are the values of run.mode that this version can run.
-var modeWords = []string{"single", "restart"}
-
 func topDocs() map[string]js {
 	return map[string]js{
 		"version": described("The version of the format: 1", js{"enum": jsList{1}}),
@@ -22,6 +19,7 @@ func topDocs() map[string]js {
 		"steps": described("What a run does, in order. At least one",
 			js{"type": "array", "minItems": 1, "items": js{"$ref": "#/definitions/step"}}),
 		"on_error": described("Steps that are taken when a step has failed for good", js{"$ref": "#/definitions/steps"}),
+		"end":      described("The last line of every file: a file without it may be half of one, and is not applied", js{"const": true}),
 		"tests":    described("Cases that `reprieve workflow test` runs in virtual time", list(mapping(testKeys, testDocs(), "name"))),
 	}
 }
@@ -29,9 +27,10 @@ func topDocs() map[string]js {
 func runDocs() map[string]js {
 	return map[string]js{
 		"key": described("An expression that gives a text; what `mode` counts are the runs that hold the same one. Default: contact.id", anyExpr),
-		"mode": described("What happens when a run would start while another holds the key. single: it does not start",
-			enum(modeWords...)),
-		"max": described("With the modes queued and parallel: how many", js{"type": "integer", "minimum": 1}),
+		"mode": described("What happens when a run would start while another holds the key. single: it does not start. "+
+			"restart: it starts, and the other ends. queued: it waits until those before it are over. parallel: it starts beside them", enum(modeWords...)),
+		"max": described("With the modes queued and parallel: how many unfinished runs a key may have, those in the queue too. Default: 10",
+			js{"type": "integer", "minimum": 2, "maximum": maxMax}),
 		"reenter": described("When a key that had a run may have another: never, always (the default), or {after: 30d} from the start of the last",
 			js{"anyOf": jsList{enum("never", "always"), closed(map[string]js{"after": described("How long after the start of the last run", duration)}, "after")}}),
 		"cancel_on": described("Events that end the contact's unfinished runs, the suspended ones too", list(closed(map[string]js{
@@ -59,8 +58,11 @@ func triggerDocs() map[string]js {
 		"event":   described("The kind of event that starts a run. A restore starts nothing", event),
 		"if":      described("A condition on event.* and contact.*; both are as they were right after the event", anyExpr),
 		"becomes": described("A condition on the contact that was false before the event and is true after it", anyExpr),
-		"webhook": described("Requests from outside that start a run", js{}),
-		"cron":    described("A schedule: five fields, or @hourly, @daily, @weekly, @monthly, @yearly", anyText),
+		"webhook": described("Requests from outside, each about one contact: JSON objects, which if and steps read as event.body", closed(map[string]js{
+			"contact": described("An expression on event.body that gives the contact's id, e-mail, phone or id in another system", anyExpr),
+			"by":      described("What contact gives. Without it that shows by its form: an id, then an e-mail, an id in another system, a phone number", enum("id", "email", "phone", "external_id")),
+		}, "contact")),
+		"cron": described("A schedule: five fields, or @hourly, @daily, @weekly, @monthly, @yearly", anyText),
 		"over": described("Whom the schedule goes over: live contacts, or deleted ones",
 			enum("contacts", "contacts.deleted")),
 		"where":    described("A condition that selects among them; without it everybody, except contacts that were restored", anyExpr),
@@ -73,9 +75,14 @@ func triggerDocs() map[string]js {
 			"policy": described("last: the latest of them. all: each. none: they are lost", enum("last", "all", "none")),
 			"within": described("How long after its instant a fire may be made up for; at most 31d. Default: 24h", duration),
 		})),
-		"batch": described("How many contacts of a fire are taken at once", js{}),
-		"rate":  described("How many runs a fire starts in a stretch of time", js{}),
-		"guard": described("A fire that would select more than this starts nothing", js{}),
+		"batch": described("How many runs a fire starts at most; the contacts behind them are the next fire's", js{"type": "integer", "minimum": 1, "maximum": maxBatchOf}),
+		"rate":  described("How many runs are started in any stretch of time: 500/h; units s, m, h, d", js{"type": "string", "pattern": rateForm.String()}),
+		"guard": described("A fire that selects more contacts than this starts nothing; the next one tries anew", js{
+			"anyOf": jsList{js{"required": []string{"max_items"}}, js{"required": []string{"max_percent"}}}, "type": "object", "additionalProperties": false,
+			"properties": map[string]js{
+				"max_items":   described("So many contacts", js{"type": "integer", "minimum": 0, "maximum": 1<<31 - 1}),
+				"max_percent": described("So many percent of the contacts that the schedule goes over", js{"type": "number", "minimum": 0, "maximum": 100}),
+			}}),
 	}
 }
 
@@ -91,15 +98,14 @@ func stepDocs(cat Catalogue) map[string]js {
 		"action": described("The action that a plugin executes", actionNames(cat)),
 		"with":   described("The action's parameters. Texts are templates: ${ expression }", js{"type": "object"}),
 		"wait": described("Sleeps: a duration as in 14d, 36h or 1d12h. The instant is stored, so it survives anything",
-			js{"anyOf": jsList{duration, closed(map[string]js{
-				"until": described("An expression that gives the instant at which the wait ends: date(contact.fields.trial_ends)", anyExpr),
-			}, "until")}}),
+			js{"anyOf": jsList{duration, waitSchema()}}),
 		"branch": described("Goes on with the first arm whose condition holds", js{"type": "array", "minItems": 1, "items": arm}),
 		"exit": described("Ends the run", closed(map[string]js{
 			"status": described("What the run is then", enum("completed", "skipped", "failed")),
 			"reason": described("Why; a template", anyExpr),
 		}, "status")),
-		"set":      described("Values that later steps read", js{"type": "object"}),
+		"set": described("Values that later steps read as steps.ID.output.NAME. Texts are templates: ${ expression }",
+			js{"type": "object", "minProperties": 1, "propertyNames": js{"pattern": setName.String()}}),
 		"for_each": described("Steps for each item of a list", js{}),
 		"parallel": described("Steps beside each other", js{}),
 		"call":     described("Another workflow", js{}),
@@ -109,7 +115,7 @@ func stepDocs(cat Catalogue) map[string]js {
 			"most":     described("The longest time between two tries. At most 1d", duration),
 			"on":       described("The codes of failures that are tried again", list(anyExpr)),
 		})),
-		"timeout": described("How long the step may take", duration),
+		"timeout": described("How long one attempt of an action may take, from 100ms to 1h; one that takes longer has failed with the code timeout", duration),
 		"on_error": described("What happens when the step has failed for good: fail (the default), continue, or steps, after which the run goes on",
 			js{"anyOf": jsList{enum("fail", "continue"), js{"$ref": "#/definitions/steps"}}}),
 	}

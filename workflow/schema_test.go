@@ -39,7 +39,7 @@ func TestSchemaHasTheParsersKeys(t *testing.T) {
 		table keys
 		docs  map[string]js
 	}{
-		"a workflow": {topKeys, topDocs()}, "run": {runKeys, runDocs()}, "a trigger": {triggerKeys(false, false), triggerDocs()},
+		"a workflow": {topKeys, topDocs()}, "run": {runKeys, runDocs()}, "a trigger": {triggerKeys(), triggerDocs()},
 		"a step": {stepKeys, stepDocs(nil)}, "a test": {testKeys, testDocs()},
 	} {
 		for k, note := range both.table {
@@ -236,7 +236,7 @@ func TestSchemaKnowsActions(t *testing.T) {
 		"{action: contact.tag, with: {add: VIP}}":                                   false,
 		"{action: acme.call, with: {whatever: 1}}":                                  true,
 	} {
-		src := []byte("version: 1\nid: w\ntriggers: [{id: t, event: contact.created}]\nsteps:\n  - " + strings.Replace(step, "{", "{id: s, ", 1) + "\n")
+		src := []byte("version: 1\nid: w\ntriggers: [{id: t, event: contact.created}]\nsteps:\n  - " + strings.Replace(step, "{", "{id: s, ", 1) + "\nend: true\n")
 		if err := s.Validate(asJSON(t, src)); (err == nil) != good {
 			t.Errorf("%s: the schema says %v", step, err)
 		}

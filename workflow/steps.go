@@ -2,7 +2,6 @@ package workflow
 
 import (
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/reprieve-run/reprieve/crm"
@@ -75,7 +74,8 @@ type stepReader struct {
 	*reader
 	lines   map[string]int // id to line, of the whole file
 	visible []string
-	failing bool // these steps are for a failure: they see error.*
+	failing bool            // these steps are for a failure: they see error.*
+	starts  []crm.EventKind // what may start a run; "" is a schedule
 }
 
 func (r *stepReader) steps(e entry) []step {
@@ -89,10 +89,10 @@ func (r *stepReader) steps(e entry) []step {
 }
 
 var stepKeys = keys{"id": "", "action": "", "with": "", "wait": "", "branch": "", "exit": "",
-	"set": later, "for_each": later, "parallel": later, "call": later, "timeout": later, "retry": "", "on_error": "",
+	"set": "", "for_each": later, "parallel": later, "call": later, "timeout": "", "retry": "", "on_error": "",
 	"if": "put the step into a branch: its arms have an if"}
 
-var stepKinds = []string{"action", "wait", "branch", "exit"}
+var stepKinds = []string{"action", "wait", "branch", "set", "exit"}
 
 func (r *stepReader) step(n *yaml.Node) (step, bool) {
 	got := r.fields(n, "a step", stepKeys)
@@ -122,11 +122,11 @@ func (r *stepReader) step(n *yaml.Node) (step, bool) {
 // oneKind wants one of the keys that say what a step does; one that is not built yet or misspelt was
 // reported.
 func (r *stepReader) oneKind(n *yaml.Node, at span, kinds []entry) {
-	reported := slices.ContainsFunc([]string{"set", "for_each", "parallel", "call"}, func(k string) bool { return r.hasKey(n, k) }) ||
+	reported := slices.ContainsFunc([]string{"for_each", "parallel", "call"}, func(k string) bool { return r.hasKey(n, k) }) ||
 		slices.ContainsFunc(r.typos[n], func(k string) bool { return slices.Contains(stepKinds, k) })
 	switch {
 	case len(kinds) == 0 && !reported:
-		r.fail(codeOneOf, at, "add one of action, wait, branch and exit", "the step does nothing")
+		r.fail(codeOneOf, at, "add one of action, wait, branch, set and exit", "the step does nothing")
 	case len(kinds) > 1:
 		slices.SortFunc(kinds, func(a, b entry) int { return a.key.Line<<20 + a.key.Column - b.key.Line<<20 - b.key.Column })
 		r.fail(codeOneOf, r.span(kinds[1].key), "make a step of its own of it", "a step that has %s cannot have %s",
@@ -139,7 +139,7 @@ func (r *stepReader) body(s *step, got map[string]entry) {
 	if e, ok := got["wait"]; ok {
 		s.node.Kind = Wait
 		if e.val.Kind == yaml.MappingNode {
-			r.until(&s.node, e)
+			r.wait(&s.node, e)
 		} else {
 			s.node.Wait = r.duration(e)
 		}
@@ -168,7 +168,11 @@ func (r *stepReader) body(s *step, got map[string]entry) {
 		s.node.Kind = Branch
 		r.branch(s, e)
 	}
-	for _, k := range []string{"retry", "on_error"} {
+	if e, ok := got["set"]; ok {
+		s.node.Kind = Set
+		r.set(&s.node, e)
+	}
+	for _, k := range []string{"retry", "on_error", "timeout"} {
 		if e, ok := got[k]; ok && s.node.Kind != Action {
 			r.fail(codeKey, r.span(e.key), "only an action fails and is tried again", "%s goes with an action", k)
 		}
@@ -176,33 +180,21 @@ func (r *stepReader) body(s *step, got map[string]entry) {
 	if e, ok := got["retry"]; ok {
 		r.retry(&s.node.Retry, e)
 	}
+	if e, ok := got["timeout"]; ok {
+		if s.node.Limit = r.positive(e); s.node.Limit > crm.Hour || s.node.Limit != 0 && s.node.Limit < crm.Second/10 {
+			r.fail(codeDuration, r.span(e.val), "from 100ms to 1h: it is how long one attempt may take", "timeout cannot be %s", e.val.Value)
+		}
+	}
 	if e, ok := got["on_error"]; ok {
 		r.onError(s, e)
-	}
-}
-
-// until reads the instant at which a wait ends.
-func (r *stepReader) until(n *Node, e entry) {
-	got := r.fields(e.val, "wait", keys{"until": "", "event": later, "timeout": later, "window": later})
-	if !r.hasKey(e.val, "event") && !r.hasKey(e.val, "window") {
-		r.need(e.val, "wait", got, "until")
-	}
-	if u, ok := got["until"]; ok && r.scalar(u) {
-		var err error
-		n.Until, err = triggers.CompileExpr(r.stepSource(u.val), triggers.Any)
-		r.takeStep(err, u.val)
 	}
 }
 
 // retry reads how often a step is tried.
 func (r *stepReader) retry(n *Retry, e entry) {
 	got := r.fields(e.val, "retry", keys{"attempts": "", "first": "", "most": "", "on": ""})
-	if a, ok := got["attempts"]; ok && r.scalar(a) {
-		times, err := strconv.Atoi(a.val.Value)
-		if err != nil || times < 1 || times > 100 || a.val.Tag != "!!int" {
-			r.fail(codeValue, r.span(a.val), "a whole number from 1 to 100; 1 tries it once", "attempts cannot be %q", a.val.Value)
-		}
-		n.Attempts = uint32(max(times, 0))
+	if a, ok := got["attempts"]; ok {
+		n.Attempts = uint32(r.whole(a, 1, 100))
 	}
 	if d, ok := got["first"]; ok {
 		if n.First = r.positive(d); n.First > crm.Day {
@@ -306,8 +298,11 @@ func (r *stepReader) stepSource(n *yaml.Node) triggers.Source {
 	if r.failing {
 		scope |= triggers.ScopeError
 	}
+	if len(r.starts) > 0 {
+		scope |= triggers.ScopeStart
+	}
 	src := r.source(n, scope)
-	src.Steps = slices.Clip(r.visible)
+	src.Steps, src.Starts = slices.Clip(r.visible), r.starts
 	return src
 }
 
@@ -317,12 +312,12 @@ func (r *stepReader) template(n *yaml.Node) *triggers.Template {
 	return t
 }
 
-const eventHint = "event.* is not available in steps yet: ask for it in the trigger's if"
+const eventHint = "no event starts a run of this workflow"
 
 // takeStep is take with a word on event.*, which people expect here.
 func (r *stepReader) takeStep(err error, n *yaml.Node) {
 	for _, d := range triggers.Findings(err) {
-		if strings.HasPrefix(r.from(d.Line, d.Column), "event") {
+		if len(r.starts) == 0 && strings.HasPrefix(r.from(d.Line, d.Column), "event") {
 			d.Hint = eventHint
 		}
 	}

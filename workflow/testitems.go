@@ -101,6 +101,10 @@ var sendKeys = map[crm.EventKind][]string{
 
 func (r *testReader) send(it *TestItem, n *yaml.Node) *Send {
 	s := &Send{On: true, Record: map[string]bool{}}
+	if n.Kind == yaml.MappingNode && r.hasKey(n, "webhook") {
+		r.sendRequest(it, s, n)
+		return s
+	}
 	anyKey := keys{"event": "", "contact": ""}
 	for _, names := range sendKeys {
 		anyKey.add("", names...)

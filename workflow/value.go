@@ -18,13 +18,14 @@ const maxEval = 512 << 10
 
 // Value is what stands under with: texts are templates, the rest is as it is. The zero Value is null.
 type Value struct {
-	text  *triggers.Template
-	mixed bool // the text is text whatever its templates give
-	plain any  // nil, bool, int64 or float64
-	list  []*Value
-	pairs []pair
-	kind  yaml.Kind
-	at    span
+	text   *triggers.Template
+	secret string // the name of a secret, which stands in its place
+	mixed  bool   // the text is text whatever its templates give
+	plain  any    // nil, bool, int64 or float64
+	list   []*Value
+	pairs  []pair
+	kind   yaml.Kind
+	at     span
 }
 
 // pair is a key of a mapping with its value, in the order of the file.
@@ -46,6 +47,8 @@ func (v *Value) eval(env triggers.Env, path string, left *int) (any, error) {
 	switch {
 	case v == nil:
 		return nil, nil
+	case v.secret != "":
+		return "${ secrets." + v.secret + " }", nil
 	case v.text != nil:
 		x, err := v.text.Eval(env)
 		if err != nil {
@@ -141,6 +144,9 @@ func (r *stepReader) leaf(v *Value, n *yaml.Node) {
 		r.fail(codeNumber, r.span(n), "write '"+n.Value+"' in quotes if it is meant as text, as a phone number is",
 			"this is not a plain decimal number, and would change its value")
 	default:
+		if r.secret(v, n) {
+			return
+		}
 		v.text = r.template(n)
 		v.mixed = !strings.HasPrefix(n.Value, "${") || !strings.HasSuffix(n.Value, "}")
 	}

@@ -1,6 +1,8 @@
 package workflow
 
 import (
+	"slices"
+
 	"github.com/reprieve-run/reprieve/crm"
 	"github.com/reprieve-run/reprieve/triggers"
 )
@@ -15,7 +17,8 @@ type Workflow struct {
 	Triggers []Trigger
 	Filter   *triggers.Expr // nil: every contact passes
 	Key      *triggers.Expr // gives the text that at most one unfinished run may hold
-	Restart  bool           // a new run of a key ends the one that holds it; else it does not start
+	Mode     crm.RunMode    // what becomes of a start whose key has an unfinished run
+	Max      int            // how many unfinished runs a key may have, queued ones too, if the mode lets it have several
 	Reenter  Reenter
 	CancelOn []Cancel
 	Timeout  crm.Nanos // how long a run may take from its start; 0: as long as it likes
@@ -25,6 +28,8 @@ type Workflow struct {
 
 	index map[string]int
 	file  *file // for the positions of what Check finds
+
+	unended *triggers.Diagnostic // how its file fails to say that it is whole
 }
 
 // Reenter says when a key that had a run may have another. The zero Reenter is always.
@@ -51,7 +56,11 @@ type Trigger struct {
 	Spec         triggers.ScheduleSpec
 	Over         crm.StateSet       // whom the schedule goes over: OnlyLive or OnlyDeleted
 	Where        triggers.Selection // which of those
+	Limits       Limits             // what one of its fires starts at most
+	Hook         *Hook              // of a webhook: whom a request is about; Event is set too
 	Line, Column int                // 1-based
+
+	place cronPlace
 }
 
 // NodeKind is what a step does.
@@ -60,14 +69,15 @@ type NodeKind uint8
 // The kinds of step.
 const (
 	Action NodeKind = iota + 1 // executes an action of a plugin
-	Wait                       // sleeps for a duration
+	Wait                       // sleeps until an instant, an event or a time of day
 	Branch                     // goes on with the first arm whose condition holds
+	Set                        // makes values for later steps
 	Exit                       // ends the run
 )
 
 // String names the kind as the file's key does.
 func (k NodeKind) String() string {
-	return [...]string{"", "action", "wait", "branch", "exit"}[k]
+	return [...]string{"", "action", "wait", "branch", "set", "exit"}[k]
 }
 
 // Node is one step. Control flow is in Next and Arms alone; the order of nodes is for people.
@@ -75,14 +85,18 @@ type Node struct {
 	ID           string
 	Kind         NodeKind
 	Action       string         // of an action: the name of it
-	With         *Value         // of an action: its parameters, nil if there are none
-	Wait         crm.Nanos      // of a wait: nanoseconds
-	Until        *triggers.Expr // of a wait: gives the instant at which it ends; nil: after Wait
-	Arms         []Arm          // of a branch
-	Next         int            // the index of the node after this one, for a branch that no arm takes too; -1: the run ends
-	Retry        Retry          // of an action
-	OnError      int            // of an action: see Caught
-	ExitStatus   string         // of an exit: completed, skipped or failed
+	With         *Value         // of an action: its parameters, nil if there are none; of a set: its values
+	Limit        crm.Nanos      // of an action: how long one attempt may take; 0: as long as the action may
+	Wait         crm.Nanos      // of a wait: how long, at most if it is for an event; 0 then: for ever
+	Until        *triggers.Expr // of a wait: gives the instant at which it ends
+	Hears        *triggers.Trigger
+	HearsKind    crm.EventKind    // with Hears, of a wait: what ends it
+	Window       *triggers.Window // of a wait: it ends once clocks stand in it
+	Arms         []Arm            // of a branch
+	Next         int              // the index of the node after this one, for a branch that no arm takes too; -1: the run ends
+	Retry        Retry            // of an action
+	OnError      int              // of an action: see Caught
+	ExitStatus   string           // of an exit: completed, skipped or failed
 	ExitReason   *triggers.Template
 	Line, Column int // 1-based
 
@@ -122,3 +136,9 @@ func (w *Workflow) Node(id string) (int, bool) {
 
 // Short is the beginning of the revision, for people.
 func (w *Workflow) Short() string { return w.Revision[:12] }
+
+// Listens says whether events have to be heard before a run of the workflow goes on: one may end it, or be
+// what it waits for.
+func (w *Workflow) Listens() bool {
+	return len(w.CancelOn) > 0 || slices.ContainsFunc(w.Nodes, func(n Node) bool { return n.Hears != nil })
+}

@@ -17,6 +17,7 @@ triggers:
 steps:
   - {id: pause, wait: 1h}
   - {id: tag, action: contact.tag, with: {add: ["did ${ run.id }"]}}
+end: true
 `
 
 // TestDiskFull fills the disk up in the middle of a wait: what is new is refused, reads go on, and once

@@ -65,7 +65,7 @@ func (c *cli) testable(cmd *cobra.Command, files []server.File) ([]*workflow.Wor
 	if err != nil {
 		return nil, err
 	}
-	v, defs := server.Check(files, builtin.Catalogue())
+	v, defs := server.Check(files, builtin.Catalogue(), 0)
 	v.Diagnostics = slices.DeleteFunc(v.Diagnostics, func(d *triggers.Diagnostic) bool { return d.Code == "E230" || d.Severity != "error" })
 	for _, d := range v.Diagnostics {
 		fmt.Fprintln(c.err, d.Render())

@@ -29,11 +29,12 @@ import (
 
 // What stands in a data directory.
 const (
-	storeFile  = "reprieve.db"
-	keyFile    = "master.key"
-	socketFile = "reprieve.sock"
-	pluginsDir = "plugins"
-	ledgerFile = "erasures.jsonl" // keep it with the backups: what it names must not come back with one
+	storeFile    = "reprieve.db"
+	keyFile      = "master.key"
+	socketFile   = "reprieve.sock"
+	pluginsDir   = "plugins"
+	settingsFile = "actions.yaml"   // what the operator has set for actions and plugins
+	ledgerFile   = "erasures.jsonl" // keep it with the backups: what it names must not come back with one
 )
 
 func (c *cli) path(name string) string { return filepath.Join(c.data, name) }
@@ -83,7 +84,8 @@ func open(ctx context.Context, p place) (*opened, error) {
 	if err != nil {
 		return fail(err, st.Close)
 	}
-	engine, err := runtime.New(runtime.Options{Store: st, Actions: host, Clock: p.clock, Log: p.log, Sweep: p.sweep, Ledger: ledger(filepath.Join(p.dir, ledgerFile))})
+	engine, err := runtime.New(runtime.Options{Store: st, Actions: host, Clock: p.clock, Log: p.log, Sweep: p.sweep, Ledger: ledger(filepath.Join(p.dir, ledgerFile)),
+		Secrets: secrets(filepath.Join(p.dir, settingsFile))})
 	if err != nil {
 		return fail(err, func() error { return host.Close(ctx) }, st.Close)
 	}
@@ -138,8 +140,9 @@ func newHost(dir string, log zerolog.Logger) (*plugins.Host, error) {
 		run = "/tmp"
 	}
 	return plugins.New(plugins.Options{
-		RunDir: run, Builtin: []string{exe, "action"}, BuiltinNames: actions.Names(),
-		Dir: filepath.Join(dir, pluginsDir), Log: log,
+		RunDir: run, Builtin: []string{exe, "action"}, BuiltinNames: actions.Processes(),
+		Config: settings(filepath.Join(dir, settingsFile)),
+		Dir:    filepath.Join(dir, pluginsDir), Log: log,
 	})
 }
 

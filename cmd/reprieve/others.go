@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
@@ -71,7 +72,7 @@ func (c *cli) check(cmd *cobra.Command, files []server.File) (server.Checked, er
 	}
 	specs, err := host.Catalogue(cmd.Context())
 	if err == nil {
-		v, _ = server.Check(files, specs)
+		v, _ = server.Check(files, specs, crm.At(time.Now()))
 	}
 	return v, errors.Join(err, host.Close(cmd.Context()))
 }
@@ -142,13 +143,18 @@ func (c *cli) checked(v server.Checked, applied bool) error {
 
 func (c *cli) runs() *cobra.Command {
 	var q server.RunList
-	var status string
-	list := &cobra.Command{Use: "list", Short: "List runs, the latest last", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+	var status, since string
+	list := &cobra.Command{Use: "list", Short: "List runs, the latest last", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) (err error) {
 		if q.Status = crm.RunStatus(status); status != "" && !slices.Contains(server.RunStatuses, q.Status) {
 			return usage{fmt.Errorf("--status %s: it is %s", status, statuses())}
 		}
 		if err := checkLimit(q.Limit); err != nil {
 			return err
+		}
+		if since != "" {
+			if q.Since, err = instant(since); err != nil {
+				return err
+			}
 		}
 		var page server.RunPage
 		if err := c.call(cmd.Context(), "run.list", q, &page, nil); err != nil {
@@ -171,8 +177,10 @@ func (c *cli) runs() *cobra.Command {
 	list.Flags().StringVar(&q.Contact, "contact", "", "only of this contact")
 	list.Flags().StringVar(&q.Workflow, "workflow", "", "only of this workflow")
 	list.Flags().StringVar(&status, "status", "", "only those that are "+statuses())
+	list.Flags().StringVar(&q.Code, "code", "", "only those that failed by this code, or timeout")
+	list.Flags().StringVar(&since, "since", "", "only those that ended since then: an instant, a day, or 24h ago")
 	list.Flags().IntVar(&q.Limit, "limit", 100, "the latest so many, up to "+strconv.Itoa(server.MaxPage))
-	get := &cobra.Command{Use: "get RUN", Short: "Show a run with its journal", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
+	get := &cobra.Command{Use: "get RUN", Aliases: []string{"show"}, Short: "Show a run with its journal: each attempt, what was sent and what came back", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
 		id, err := crm.ParseID[crm.RunKind](args[0])
 		if err != nil {
 			return err
@@ -181,18 +189,13 @@ func (c *cli) runs() *cobra.Command {
 		if err := c.call(cmd.Context(), "run.get", server.RunID{ID: id}, &r, nil); err != nil {
 			return err
 		}
-		t, items := table{{"step", "action", "status", "attempt", "at", "plugin", "message"}}, []any{}
-		for _, s := range r.Steps {
-			t = append(t, []string{s.Step, s.Action, s.Status, count(int(s.Attempt)), stamp(s.At), s.Plugin, strings.TrimSpace(s.Code + " " + s.Message)})
-			items = append(items, s)
-		}
 		if c.format == "table" {
 			head := slices.DeleteFunc([]string{r.ID.String(), r.Workflow, string(r.Status), r.Step, safe(r.Reason)}, func(s string) bool { return s == "" })
 			fmt.Fprintln(c.out, strings.Join(head, "  "))
 		}
-		return c.print(r, items, t)
+		return c.journal(r)
 	}}
-	return group("run", "Runs of workflows", list, get, c.runResume(), c.runCancel())
+	return group("run", "Runs of workflows", list, get, c.runResume(), c.runCancel(), c.runRetry())
 }
 
 // statuses names the statuses of runs for people.

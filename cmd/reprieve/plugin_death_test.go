@@ -35,6 +35,7 @@ triggers:
   - {id: tagged, event: contact.tag_added, if: event.tag == "go"}
 steps:
   - {id: tag, action: mayfly.tag, with: {lives: "LIVES"}}
+end: true
 `
 
 const sturdyWorkflow = `version: 1
@@ -44,6 +45,7 @@ triggers:
   - {id: tagged, event: contact.tag_added, if: event.tag == "go"}
 steps:
   - {id: tag, action: contact.tag, with: {add: [sturdy]}}
+end: true
 `
 
 // TestPluginThatDies has a third party's plugin kill itself inside its calls: a run completes once the

@@ -22,7 +22,7 @@ const exitChanged = 10 // diff --exit-code: there are changes
 
 // workflowTools are the commands that look at workflows, and those that pause and resume them.
 func (c *cli) workflowTools() []*cobra.Command {
-	return []*cobra.Command{c.workflowGraph(), c.workflowSchema(), c.workflowDiff(),
+	return []*cobra.Command{c.workflowGraph(), c.workflowSchema(), c.workflowDiff(), c.workflowHook(), c.workflowFires(),
 		c.workflowPause("pause", "Pause a workflow: nothing starts it, its runs stand still, its grants rest"),
 		c.workflowPause("resume", "Let a paused workflow go on; what is overdue goes on at once")}
 }

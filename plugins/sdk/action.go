@@ -2,6 +2,7 @@ package sdk
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"regexp"
 	"slices"
@@ -9,19 +10,6 @@ import (
 	"time"
 
 	actionv1 "github.com/reprieve-run/reprieve/plugins/proto/action/v1"
-)
-
-// EffectKind is a kind of change that an action may ask for.
-type EffectKind string
-
-// The kinds of effect. A deleted contact takes only a restore and a purge.
-const (
-	ContactDelete  EffectKind = "contact.delete"
-	ContactRestore EffectKind = "contact.restore"
-	ContactPurge   EffectKind = "contact.purge"
-	TagAdd         EffectKind = "tag.add"
-	TagRemove      EffectKind = "tag.remove"
-	FieldSet       EffectKind = "field.set"
 )
 
 // Action is one thing that a plugin can decide. What it does not declare it does not get: facts
@@ -44,8 +32,15 @@ type Action struct {
 	// tags: json:"name,omitempty" for optional, jsonschema:"description", enum:"a,b". Nil: no
 	// parameters. Func sets it.
 	Params any
-	// Run decides one item. It is called from two goroutines at most.
+	// Run decides one item. It is called from two goroutines at most, or from twice as many as Parallel.
+	// Items that a call leaves no time for are sent again.
 	Run func(ctx context.Context, in Input) (Result, error)
+	// Parallel is how many items of a call are decided at a time, at most 16; 0 is one. It is for actions
+	// that wait for something else, and an outcome is then at most 128 KiB.
+	Parallel int
+	// Configure gets what the operator has set for the plugin, a JSON object, once before the first Run.
+	// Its error keeps the plugin from starting, and its text is for the operator.
+	Configure func(config json.RawMessage) error
 }
 
 // Func completes an action with a function that gets its parameters decoded: P is a struct.
@@ -104,6 +99,8 @@ func (a Action) build() (*served, error) {
 		return nil, fmt.Errorf("it has no Run")
 	case a.Timeout < 0 || a.Timeout > 5*time.Minute:
 		return nil, fmt.Errorf("its timeout is not between 0 and 5 minutes")
+	case a.Parallel < 0 || a.Parallel > maxParallel:
+		return nil, fmt.Errorf("it decides %d items at a time; at most %d are possible", a.Parallel, maxParallel)
 	}
 	for _, w := range a.Reads {
 		if !actionv1.ValidRead(w) {

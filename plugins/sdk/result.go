@@ -3,8 +3,6 @@ package sdk
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
-	"math"
 	"time"
 
 	actionv1 "github.com/reprieve-run/reprieve/plugins/proto/action/v1"
@@ -15,16 +13,6 @@ type Result struct {
 	Effects []Effect
 	Output  any    // what later steps see; anything that encodes to JSON, at most 64 KiB
 	Skipped string // why nothing was to be done; "" when something was
-}
-
-// Effect is one change that the action asks for.
-type Effect struct {
-	Kind   EffectKind
-	Target int // index into Input.Targets
-	Tag    string
-	Field  string
-	Value  any // string, a number, bool, time.Time, []string; nil removes the field
-	Reason string
 }
 
 // Done says that the item is decided. The host commits all effects in their order, or none.
@@ -42,34 +30,6 @@ func Skip(reason string) Result {
 func (r Result) WithOutput(v any) Result {
 	r.Output = v
 	return r
-}
-
-// The effects. Target is the index into Input.Targets: 0 is the contact of the run.
-func Delete(target int, reason string) Effect {
-	return Effect{Kind: ContactDelete, Target: target, Reason: reason}
-}
-
-// Restore brings back what a delete took, and starts nothing.
-func Restore(target int, reason string) Effect {
-	return Effect{Kind: ContactRestore, Target: target, Reason: reason}
-}
-
-// Purge deletes for good; the host refuses it before the recovery window has passed.
-func Purge(target int, reason string) Effect {
-	return Effect{Kind: ContactPurge, Target: target, Reason: reason}
-}
-
-// AddTag adds a tag; one that is there already stays as it is.
-func AddTag(target int, tag string) Effect { return Effect{Kind: TagAdd, Target: target, Tag: tag} }
-
-// RemoveTag removes a tag in any spelling.
-func RemoveTag(target int, tag string) Effect {
-	return Effect{Kind: TagRemove, Target: target, Tag: tag}
-}
-
-// SetField sets a field to a string, a number, a bool, a time.Time or a []string; nil removes it.
-func SetField(target int, name string, value any) Effect {
-	return Effect{Kind: FieldSet, Target: target, Field: name, Value: value}
 }
 
 // RetryError says that the item should be tried again. Retry makes it.
@@ -155,52 +115,4 @@ func (r Result) wire() (*actionv1.Done, error) {
 		done.OutputJson = out
 	}
 	return done, nil
-}
-
-func (e Effect) wire() (*actionv1.Effect, error) {
-	if e.Target < 0 || e.Target > math.MaxUint32 {
-		return nil, Fail("bad_effect", fmt.Sprintf("there is no target %d", e.Target))
-	}
-	t := uint32(e.Target)
-	switch e.Kind {
-	case ContactDelete:
-		return &actionv1.Effect{Kind: &actionv1.Effect_DeleteContact{DeleteContact: &actionv1.DeleteContact{Target: t, Reason: e.Reason}}}, nil
-	case ContactRestore:
-		return &actionv1.Effect{Kind: &actionv1.Effect_RestoreContact{RestoreContact: &actionv1.RestoreContact{Target: t, Reason: e.Reason}}}, nil
-	case ContactPurge:
-		return &actionv1.Effect{Kind: &actionv1.Effect_PurgeContact{PurgeContact: &actionv1.PurgeContact{Target: t, Reason: e.Reason}}}, nil
-	case TagAdd:
-		return &actionv1.Effect{Kind: &actionv1.Effect_AddTag{AddTag: &actionv1.AddTag{Target: t, Tag: e.Tag}}}, nil
-	case TagRemove:
-		return &actionv1.Effect{Kind: &actionv1.Effect_RemoveTag{RemoveTag: &actionv1.RemoveTag{Target: t, Tag: e.Tag}}}, nil
-	case FieldSet:
-		v, err := valueOf(e.Value)
-		if err != nil {
-			return nil, err
-		}
-		return &actionv1.Effect{Kind: &actionv1.Effect_SetField{SetField: &actionv1.SetField{Target: t, Name: e.Field, Value: v}}}, nil
-	}
-	return nil, Fail("bad_effect", fmt.Sprintf("there is no effect %q", e.Kind))
-}
-
-func valueOf(v any) (*actionv1.Value, error) {
-	switch v := v.(type) {
-	case nil:
-		return &actionv1.Value{}, nil
-	case string:
-		return &actionv1.Value{Kind: &actionv1.Value_Text{Text: v}}, nil
-	case bool:
-		return &actionv1.Value{Kind: &actionv1.Value_Bool{Bool: v}}, nil
-	case int:
-		return &actionv1.Value{Kind: &actionv1.Value_Number{Number: float64(v)}}, nil
-	case int64:
-		return &actionv1.Value{Kind: &actionv1.Value_Number{Number: float64(v)}}, nil
-	case float64:
-		return &actionv1.Value{Kind: &actionv1.Value_Number{Number: v}}, nil
-	case time.Time:
-		return &actionv1.Value{Kind: &actionv1.Value_Instant{Instant: v.UnixNano()}}, nil
-	case []string:
-		return &actionv1.Value{Kind: &actionv1.Value_List{List: &actionv1.TextList{Items: v}}}, nil
-	}
-	return nil, Fail("bad_effect", fmt.Sprintf("a field cannot hold a %T", v))
 }

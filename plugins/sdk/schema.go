@@ -27,7 +27,7 @@ func schemaOf(params any) (*paramSchema, error) {
 	if t.Kind() != reflect.Struct {
 		return nil, fmt.Errorf("its Params are a %s and must be a struct", t)
 	}
-	s, err := jsonschema.ForType(t, &jsonschema.ForOptions{})
+	s, err := jsonschema.ForType(t, &jsonschema.ForOptions{TypeSchemas: ownTypes})
 	if err != nil {
 		return nil, fmt.Errorf("its Params have no JSON schema: %w", err)
 	}

@@ -3,13 +3,19 @@ package sdk
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"math"
+	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"pgregory.net/rapid"
 
 	actionv1 "github.com/reprieve-run/reprieve/plugins/proto/action/v1"
@@ -200,5 +206,96 @@ func TestOutlive(t *testing.T) {
 	}, 0, func() { exited = true })
 	if !exited || len(parents) != 0 {
 		t.Error("the plugin outlived its host")
+	}
+}
+
+// An action that says so decides as many items at a time as it says and no more, and the outcomes stand in
+// the items' order whoever is done first.
+func TestParallel(t *testing.T) {
+	t.Parallel()
+	const most, items = 4, 10
+	var now, peak atomic.Int32
+	together := make(chan struct{})
+	var once sync.Once
+	all, err := build("acme", "1", []Action{{Name: "acme.test", Parallel: most, Run: func(_ context.Context, in Input) (Result, error) {
+		n := now.Add(1)
+		defer now.Add(-1)
+		for p := peak.Load(); n > p && !peak.CompareAndSwap(p, n); p = peak.Load() {
+		}
+		if n == most {
+			once.Do(func() { close(together) })
+		}
+		<-together // never, if they were decided one by one
+		if in.IdempotencyKey == "3" {
+			panic("one of them")
+		}
+		return Done().WithOutput(in.IdempotencyKey), nil
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &server{name: "acme", version: "1", actions: all, log: slog.New(slog.DiscardHandler)}
+	req := &actionv1.ExecuteRequest{Action: "acme.test"}
+	for i := range items {
+		req.Items = append(req.Items, &actionv1.Item{IdempotencyKey: strconv.Itoa(i)})
+	}
+	reply, err := s.Execute(t.Context(), req)
+	if err != nil || len(reply.GetOutcomes()) != items || peak.Load() != most {
+		t.Fatal(len(reply.GetOutcomes()), peak.Load(), err)
+	}
+	for i, o := range reply.GetOutcomes() {
+		if o.GetIdempotencyKey() != strconv.Itoa(i) || (o.GetFail().GetCode() == "panic") != (i == 3) || i != 3 && string(o.GetDone().GetOutputJson()) != strconv.Quote(strconv.Itoa(i)) {
+			t.Errorf("item %d got %v", i, o)
+		}
+	}
+}
+
+// What there is no time for is handed back unrun, but for the first item, so that each call gets on.
+func TestNoTimeLeft(t *testing.T) {
+	t.Parallel()
+	ran := 0
+	s, _ := serverOf(t, func(context.Context, Input, testParams) (Result, error) { ran++; return Done(), nil })
+	req := &actionv1.ExecuteRequest{Action: "acme.test"}
+	for i := range 3 {
+		req.Items = append(req.Items, &actionv1.Item{IdempotencyKey: strconv.Itoa(i), ParamsJson: []byte(`{"tag":"x"}`)})
+	}
+	ctx := lastMoment{t.Context()}
+	reply, err := s.Execute(ctx, req)
+	if err != nil || ran != 1 || len(reply.GetOutcomes()) != 3 {
+		t.Fatal(reply, err, ran)
+	}
+	for i, o := range reply.GetOutcomes() {
+		if o.GetRetry().GetUnrun() != (i > 0) || o.GetIdempotencyKey() != strconv.Itoa(i) {
+			t.Errorf("item %d got %v", i, o)
+		}
+	}
+}
+
+// lastMoment is a context whose deadline has come and of which nobody has heard yet.
+type lastMoment struct{ context.Context }
+
+func (lastMoment) Deadline() (time.Time, bool) { return time.Unix(1, 0), true }
+
+func TestConfigure(t *testing.T) {
+	t.Parallel()
+	var got string
+	all, err := build("acme", "1", []Action{{Name: "acme.test", Run: func(context.Context, Input) (Result, error) { return Done(), nil },
+		Configure: func(raw json.RawMessage) error {
+			if got = string(raw); got == `{"a":2}` {
+				return errors.New("a cannot be 2")
+			}
+			return nil
+		}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &server{actions: all}
+	for sent, want := range map[string]string{"": "{}", `{"a":1}`: `{"a":1}`} {
+		if _, err := s.Configure(t.Context(), &actionv1.ConfigureRequest{ConfigJson: []byte(sent)}); err != nil || got != want {
+			t.Errorf("%q came as %q, %v", sent, got, err)
+		}
+	}
+	if _, err := s.Configure(t.Context(), &actionv1.ConfigureRequest{ConfigJson: []byte(`{"a":2}`)}); status.Code(err) != codes.FailedPrecondition || !strings.Contains(err.Error(), "a cannot be 2") {
+		t.Error(err)
 	}
 }

@@ -8,6 +8,8 @@ import (
 	goruntime "runtime"
 	"runtime/debug"
 	"slices"
+	"sync"
+	"time"
 
 	goplugin "github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
@@ -18,11 +20,12 @@ import (
 	actionv1 "github.com/reprieve-run/reprieve/plugins/proto/action/v1"
 )
 
-// replyBudget is where a reply is full: what is not answered by then is handed back unrun, so that
-// the whole stays below what the host accepts even after one more outcome.
+// A reply is full where one more outcome, or as many smaller ones as are decided at a time, might bring it
+// above what the host accepts: what is not answered by then is handed back unrun.
 const (
-	replyBudget = actionv1.MaxReply - 1<<20
+	maxParallel = 16
 	maxOutcome  = 1 << 19
+	spare       = 1 << 18 // for the outcomes that hand the rest back
 )
 
 // server answers the host.
@@ -56,35 +59,83 @@ func (s *server) Describe(context.Context, *actionv1.DescribeRequest) (*actionv1
 	return out, nil
 }
 
-func (s *server) Configure(context.Context, *actionv1.ConfigureRequest) (*actionv1.ConfigureResponse, error) {
+func (s *server) Configure(_ context.Context, req *actionv1.ConfigureRequest) (*actionv1.ConfigureResponse, error) {
+	config := req.GetConfigJson()
+	if len(config) == 0 {
+		config = []byte("{}")
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.actions)) {
+		if set := s.actions[name].Configure; set != nil {
+			if err := set(config); err != nil {
+				return nil, status.Error(codes.FailedPrecondition, err.Error())
+			}
+		}
+	}
 	return &actionv1.ConfigureResponse{}, nil
 }
 
+// Execute decides the items in order, as many at a time as the action says. What there is no time or no
+// room for is handed back unrun; the first always has both.
 func (s *server) Execute(ctx context.Context, req *actionv1.ExecuteRequest) (*actionv1.ExecuteResponse, error) {
 	a := s.actions[req.GetAction()]
 	if a == nil {
 		return nil, status.Error(codes.NotFound, "there is no such action in this plugin")
 	}
-	out := &actionv1.ExecuteResponse{Outcomes: make([]*actionv1.Outcome, 0, len(req.GetItems()))}
-	size := 0
-	for _, it := range req.GetItems() {
+	items, out := req.GetItems(), &actionv1.ExecuteResponse{}
+	began := time.Now()
+	limit, most := maxOutcome, max(1, a.Parallel)
+	if most > 1 {
+		limit = maxOutcome / 4
+	}
+	budget := actionv1.MaxReply - most*limit - spare
+	for size := 0; len(out.Outcomes) < len(items); {
 		if ctx.Err() != nil {
 			return nil, status.FromContextError(ctx.Err()).Err()
 		}
-		var o *actionv1.Outcome
-		if size > replyBudget {
-			o = outcome(it.GetIdempotencyKey(), Result{}, Retry(0, fmt.Errorf("the reply is full")))
-		} else {
-			o = s.decide(ctx, a, req, it)
+		from := len(out.Outcomes)
+		some := items[from:min(len(items), from+most)]
+		if full := size > budget; full || from > 0 && late(ctx, began) {
+			for _, it := range items[from:] {
+				out.Outcomes = append(out.Outcomes, unrun(it.GetIdempotencyKey(), full))
+			}
+			break
 		}
-		size += proto.Size(o)
-		out.Outcomes = append(out.Outcomes, o)
+		for _, o := range s.decideSome(ctx, a, req, some, limit) {
+			size += proto.Size(o)
+			out.Outcomes = append(out.Outcomes, o)
+		}
 	}
 	return out, nil
 }
 
+// late says whether half of the call's time is gone: who began an item now might not end it.
+func late(ctx context.Context, began time.Time) bool {
+	end, ok := ctx.Deadline()
+	return ok && time.Since(began) > time.Until(end)
+}
+
+func unrun(key string, full bool) *actionv1.Outcome {
+	why := "the call left no time for it"
+	if full {
+		why = "the reply is full"
+	}
+	return &actionv1.Outcome{IdempotencyKey: key, Result: &actionv1.Outcome_Retry{Retry: &actionv1.Retry{Reason: why, Unrun: true}}}
+}
+
+// decideSome decides a few items at once.
+func (s *server) decideSome(ctx context.Context, a *served, req *actionv1.ExecuteRequest, items []*actionv1.Item, limit int) []*actionv1.Outcome {
+	out := make([]*actionv1.Outcome, len(items))
+	var wg sync.WaitGroup
+	for i, it := range items[1:] {
+		wg.Go(func() { out[i+1] = s.decide(ctx, a, req, it, limit) })
+	}
+	out[0] = s.decide(ctx, a, req, items[0], limit)
+	wg.Wait()
+	return out
+}
+
 // decide runs one item. A panic fails that item and no other.
-func (s *server) decide(ctx context.Context, a *served, req *actionv1.ExecuteRequest, it *actionv1.Item) (o *actionv1.Outcome) {
+func (s *server) decide(ctx context.Context, a *served, req *actionv1.ExecuteRequest, it *actionv1.Item, limit int) (o *actionv1.Outcome) {
 	key := it.GetIdempotencyKey()
 	in := inputOf(req, it, s.log)
 	defer func() {
@@ -106,8 +157,8 @@ func (s *server) decide(ctx context.Context, a *served, req *actionv1.ExecuteReq
 	// One outcome that cannot be sent must not cost the whole batch its reply.
 	if b, err := proto.Marshal(o); err != nil {
 		return outcome(key, Result{}, Fail("bad_outcome", "the outcome holds text that is not UTF-8"))
-	} else if len(b) > maxOutcome {
-		return outcome(key, Result{}, Fail("too_large", "the outcome is over 512 KiB"))
+	} else if len(b) > limit {
+		return outcome(key, Result{}, Fail("too_large", fmt.Sprintf("the outcome is over %d KiB", limit>>10)))
 	}
 	return o
 }

@@ -21,8 +21,8 @@ var tables = []tableInfo{
 	info(row.Accounts), info(row.Contacts), info(row.Lives), info(row.Identities), info(row.Members),
 	info(row.Deadlines), info(row.Manifests), info(row.Receipts), info(row.Suppressed), info(row.Records),
 	info(row.Links), info(row.Objects), info(row.Workflows), info(row.Revisions), info(row.Schedules),
-	info(row.Runs), info(row.RunKeys), info(row.Timers), info(row.Steps), info(row.Items),
-	info(row.Operations), info(row.OptOuts), info(row.Inbounds), info(row.Erasures), info(row.Counters), info(row.Marks),
+	info(row.Runs), info(row.RunKeys), info(row.Timers), info(row.Listeners), info(row.Parkeds), info(row.Endeds), info(row.Steps), info(row.Items),
+	info(row.Operations), info(row.OptOuts), info(row.Inbounds), info(row.Deliveries), info(row.Erasures), info(row.Counters), info(row.Marks),
 }
 
 type tableInfo struct {

@@ -57,6 +57,9 @@ func (tx *txn) Schedules() row.Table[row.NameKey, row.Schedule] { return in(tx, 
 func (tx *txn) Runs() row.Table[crm.RunID, crm.Run]             { return in(tx, &row.Runs) }
 func (tx *txn) RunKeys() row.Table[row.RunKeyKey, row.RunKey]   { return in(tx, &row.RunKeys) }
 func (tx *txn) Timers() row.Table[crm.TimerKey, crm.Timer]      { return in(tx, &row.Timers) }
+func (tx *txn) Listeners() row.Table[crm.ItemKey, row.Listener] { return in(tx, &row.Listeners) }
+func (tx *txn) Parked() row.Table[row.ParkedKey, row.Parked]    { return in(tx, &row.Parkeds) }
+func (tx *txn) Ended() row.Table[row.EndedKey, row.Ended]       { return in(tx, &row.Endeds) }
 func (tx *txn) Steps() row.Table[crm.StepKey, crm.StepRecord]   { return in(tx, &row.Steps) }
 func (tx *txn) Items() row.Table[row.ItemKey, row.Item]         { return in(tx, &row.Items) }
 func (tx *txn) Operations() row.Table[crm.OperationID, crm.Operation] {
@@ -65,8 +68,11 @@ func (tx *txn) Operations() row.Table[crm.OperationID, crm.Operation] {
 func (tx *txn) OptOuts() row.Table[crm.OptOutKey, crm.OptOut]  { return in(tx, &row.OptOuts) }
 func (tx *txn) Erasures() row.Table[crm.EpochKey, crm.Erasure] { return in(tx, &row.Erasures) }
 func (tx *txn) Inbounds() row.Table[crm.ItemKey, crm.Inbound]  { return in(tx, &row.Inbounds) }
-func (tx *txn) Counters() row.Table[row.NameKey, row.Counter]  { return in(tx, &row.Counters) }
-func (tx *txn) Marks() row.Table[string, row.Mark]             { return in(tx, &row.Marks) }
+func (tx *txn) Deliveries() row.Table[row.DeliveryKey, row.Delivery] {
+	return in(tx, &row.Deliveries)
+}
+func (tx *txn) Counters() row.Table[row.NameKey, row.Counter] { return in(tx, &row.Counters) }
+func (tx *txn) Marks() row.Table[string, row.Mark]            { return in(tx, &row.Marks) }
 
 // table is one table within one transaction.
 type table[K comparable, R any] struct {

@@ -27,7 +27,24 @@ type MemoryOptions struct {
 	// change it: this is how a test plants a bug that a suite must find. While it is set, Write
 	// does not compare Old with what the table holds.
 	Corrupt func(table string, row any)
+	// Die, if set, is asked what becomes of each commit that writes; not of those that came while the
+	// program under test made up its mind. It is how a test kills a process between any two commits.
+	Die func() Fate
 }
+
+// Fate is what becomes of a commit.
+type Fate uint8
+
+// The fates. An Update that dies gives ErrDied.
+const (
+	Lives Fate = iota
+	Lost       // the process died before its commit: nothing is there
+	Kept       // the process died after its commit, before it heard of it: all is there
+	Torn       // half of it is there; a store that does this is broken, and a suite has to notice
+)
+
+// ErrDied says that the process would be gone by now.
+var ErrDied = errors.New("the process died")
 
 // Memory is a row.Engine that does everything a contract allows and a caller may not expect: it runs
 // each function of an Update at least twice and keeps only the last run, gives rows as fresh copies
@@ -92,10 +109,30 @@ func (e *Memory) Update(ctx context.Context, fn func(row.Tx) error) error {
 		case again > 0:
 			continue
 		case err == nil:
-			e.state.Store(tx.applied())
+			return e.commit(tx)
 		}
 		return err
 	}
+}
+
+func (e *Memory) commit(tx *memTx) error {
+	fate := Lives
+	if e.o.Die != nil && tx.wrote {
+		fate = e.o.Die()
+	}
+	next := tx.applied()
+	switch fate {
+	case Lives:
+		e.state.Store(next)
+		return nil
+	case Kept:
+		e.state.Store(next)
+	case Torn:
+		next.logs = e.state.Load().logs
+		next.tables[row.Timers.Name] = e.state.Load().tables[row.Timers.Name]
+		e.state.Store(next)
+	}
+	return ErrDied
 }
 
 func runOnce(tx *memTx, fn func(row.Tx) error) error {

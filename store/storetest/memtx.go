@@ -48,6 +48,9 @@ func (tx *memTx) Schedules() row.Table[row.NameKey, row.Schedule] { return of(tx
 func (tx *memTx) Runs() row.Table[crm.RunID, crm.Run]             { return of(tx, &row.Runs) }
 func (tx *memTx) RunKeys() row.Table[row.RunKeyKey, row.RunKey]   { return of(tx, &row.RunKeys) }
 func (tx *memTx) Timers() row.Table[crm.TimerKey, crm.Timer]      { return of(tx, &row.Timers) }
+func (tx *memTx) Listeners() row.Table[crm.ItemKey, row.Listener] { return of(tx, &row.Listeners) }
+func (tx *memTx) Parked() row.Table[row.ParkedKey, row.Parked]    { return of(tx, &row.Parkeds) }
+func (tx *memTx) Ended() row.Table[row.EndedKey, row.Ended]       { return of(tx, &row.Endeds) }
 func (tx *memTx) Steps() row.Table[crm.StepKey, crm.StepRecord]   { return of(tx, &row.Steps) }
 func (tx *memTx) Items() row.Table[row.ItemKey, row.Item]         { return of(tx, &row.Items) }
 func (tx *memTx) Operations() row.Table[crm.OperationID, crm.Operation] {
@@ -56,8 +59,11 @@ func (tx *memTx) Operations() row.Table[crm.OperationID, crm.Operation] {
 func (tx *memTx) OptOuts() row.Table[crm.OptOutKey, crm.OptOut]  { return of(tx, &row.OptOuts) }
 func (tx *memTx) Erasures() row.Table[crm.EpochKey, crm.Erasure] { return of(tx, &row.Erasures) }
 func (tx *memTx) Inbounds() row.Table[crm.ItemKey, crm.Inbound]  { return of(tx, &row.Inbounds) }
-func (tx *memTx) Counters() row.Table[row.NameKey, row.Counter]  { return of(tx, &row.Counters) }
-func (tx *memTx) Marks() row.Table[string, row.Mark]             { return of(tx, &row.Marks) }
+func (tx *memTx) Deliveries() row.Table[row.DeliveryKey, row.Delivery] {
+	return of(tx, &row.Deliveries)
+}
+func (tx *memTx) Counters() row.Table[row.NameKey, row.Counter] { return of(tx, &row.Counters) }
+func (tx *memTx) Marks() row.Table[string, row.Mark]            { return of(tx, &row.Marks) }
 
 type memTable[K comparable, R any] struct {
 	tx  *memTx

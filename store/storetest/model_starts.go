@@ -56,7 +56,7 @@ func (p *program) dispatch() error {
 	}
 	p.told = seen
 	return p.startAll(starts, slices.Collect(maps.Keys(want)), func(tx *store.Tx) error {
-		return tx.MoveCursor("dispatch", p.cursor, next)
+		return tx.MoveCursor("dispatch", p.cursor, next, 0)
 	}, func() { p.cursor = next })
 }
 

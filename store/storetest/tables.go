@@ -41,9 +41,10 @@ func Subjects() []Subject {
 		subject(row.Workflows, row.Tx.Workflows), subject(row.Revisions, row.Tx.Revisions),
 		subject(row.Schedules, row.Tx.Schedules), subject(row.Runs, row.Tx.Runs),
 		subject(row.RunKeys, row.Tx.RunKeys), subject(row.Timers, row.Tx.Timers),
+		subject(row.Listeners, row.Tx.Listeners), subject(row.Parkeds, row.Tx.Parked), subject(row.Endeds, row.Tx.Ended),
 		subject(row.Steps, row.Tx.Steps), subject(row.Items, row.Tx.Items),
 		subject(row.Operations, row.Tx.Operations), subject(row.OptOuts, row.Tx.OptOuts),
-		subject(row.Inbounds, row.Tx.Inbounds), subject(row.Erasures, row.Tx.Erasures),
+		subject(row.Inbounds, row.Tx.Inbounds), subject(row.Deliveries, row.Tx.Deliveries), subject(row.Erasures, row.Tx.Erasures),
 		subject(row.Counters, row.Tx.Counters), subject(row.Marks, row.Tx.Marks),
 	}
 }

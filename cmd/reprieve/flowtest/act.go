@@ -170,6 +170,8 @@ func (b *bench) send(tx *store.Tx, it *workflow.TestItem, k crm.Key) (crm.Mutati
 		return crm.SetDND{Contact: k, Channel: s.Name, On: s.On}, nil
 	case crm.ContactArchived:
 		return crm.Archive{Contact: k, On: s.On}, nil
+	case crm.WebhookReceived:
+		return crm.Request{Contact: k, Webhook: s.Name, Body: s.Body}, nil
 	case crm.CampaignEnrolled:
 		id, err := b.object(tx, crm.Campaign, s.Name)
 		return crm.Connect{Contact: k, Kind: crm.Campaign, Object: id}, err

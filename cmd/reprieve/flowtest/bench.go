@@ -101,7 +101,8 @@ func (b *bench) open() error {
 	if b.store, err = store.New(b.ctx, eng, store.Options{Key: make([]byte, 32), Rand: &source{r: rand.NewChaCha8([32]byte{1})}}); err != nil {
 		return errors.Join(err, eng.Close())
 	}
-	b.engine, err = runtime.New(runtime.Options{Store: b.store, Actions: b.acts, Clock: b.clock, Sweep: sweep, Log: zerolog.New(&b.log).Level(zerolog.WarnLevel)})
+	b.engine, err = runtime.New(runtime.Options{Store: b.store, Actions: b.acts, Clock: b.clock, Sweep: sweep, Log: zerolog.New(&b.log).Level(zerolog.WarnLevel),
+		Secrets: func(_, name string) (string, error) { return "the secret " + name, nil }})
 	if err != nil {
 		return err
 	}

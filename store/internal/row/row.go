@@ -51,12 +51,16 @@ type Tx interface {
 	Runs() Table[crm.RunID, crm.Run]
 	RunKeys() Table[RunKeyKey, RunKey]
 	Timers() Table[crm.TimerKey, crm.Timer]
+	Listeners() Table[crm.ItemKey, Listener]
+	Parked() Table[ParkedKey, Parked]
+	Ended() Table[EndedKey, Ended]
 	Steps() Table[crm.StepKey, crm.StepRecord]
 	Items() Table[ItemKey, Item]
 	Operations() Table[crm.OperationID, crm.Operation]
 	OptOuts() Table[crm.OptOutKey, crm.OptOut]
 	Erasures() Table[crm.EpochKey, crm.Erasure]
 	Inbounds() Table[crm.ItemKey, crm.Inbound]
+	Deliveries() Table[DeliveryKey, Delivery]
 	Counters() Table[NameKey, Counter]
 	Marks() Table[string, Mark]
 
@@ -164,8 +168,50 @@ type Schedule struct {
 	Firing   crm.Nanos       `cbor:"5,keyasint,omitempty"` // the fire whose selection is being started
 	Op       crm.OperationID `cbor:"6,keyasint,omitzero"`  // the frozen selection of Firing
 	Frozen   bool            `cbor:"7,keyasint,omitempty"`
-	Revision string          `cbor:"8,keyasint,omitempty"` // the workflow revision of Firing
-	Missed   uint32          `cbor:"9,keyasint,omitempty"` // fires that came due while nothing ran, in all
+	Revision string          `cbor:"8,keyasint,omitempty"`  // the workflow revision of Firing
+	Missed   uint32          `cbor:"9,keyasint,omitempty"`  // fires that misfire left out, in all
+	Guarded  uint32          `cbor:"10,keyasint,omitempty"` // fires that guard kept from starting anything, in all
+	Now      Fire            `cbor:"11,keyasint,omitzero"`  // Firing, as far as it has come
+	Last     Fire            `cbor:"12,keyasint,omitzero"`  // the fire before it, and what it came to
+	// After is whose turn it was last, where a fire is for a batch: the next one goes on behind it.
+	After crm.ContactID `cbor:"13,keyasint,omitzero"`
+	// Slice counts what rate let through of late.
+	Slice Slice `cbor:"14,keyasint,omitzero"`
+}
+
+// Fire is what one fire of a schedule has come to. It names nobody.
+type Fire struct {
+	At       crm.Nanos `cbor:"1,keyasint"`           // the instant that it is for
+	Ended    crm.Nanos `cbor:"2,keyasint,omitempty"` // when it was over
+	Result   string    `cbor:"3,keyasint,omitempty"` // one of store.Fire…, once it is over
+	Selected int       `cbor:"4,keyasint,omitempty"` // contacts
+	Of       int       `cbor:"5,keyasint,omitempty"` // of so many that the schedule goes over, where a guard asked
+	Seen     int       `cbor:"6,keyasint,omitempty"` // of the selected, so many had their turn
+	Started  int       `cbor:"7,keyasint,omitempty"` // runs
+}
+
+// DeliveryKey names a request to a webhook, among those of its month.
+type DeliveryKey struct {
+	Account crm.AccountID
+	Month   int64
+	Hash    [32]byte
+}
+
+// Delivery remembers a request to a webhook, so that the same one again has no second effect. The hash is
+// keyed: an id that somebody made of an address tells nothing.
+type Delivery struct {
+	Account crm.AccountID `cbor:"1,keyasint"`
+	Month   int64         `cbor:"2,keyasint"` // in which it came: 31 days each, from 1970 on
+	Hash    [32]byte      `cbor:"3,keyasint"` // of the webhook's name and the request's id
+	Contact crm.ContactID `cbor:"4,keyasint"`
+	At      crm.Nanos     `cbor:"5,keyasint"`
+}
+
+// Slice is a stretch of time with the runs that a schedule started in it.
+type Slice struct {
+	From crm.Nanos `cbor:"1,keyasint"`
+	No   uint32    `cbor:"2,keyasint"` // its place in the time that the rate is about
+	Runs int       `cbor:"3,keyasint,omitempty"`
 }
 
 // RunKeyKey names what holds a run key of a workflow.
@@ -183,6 +229,58 @@ type RunKey struct {
 	Run      crm.RunID     `cbor:"4,keyasint"`
 	// Until keeps the key taken after the run is over: the workflow does not let it in again before.
 	Until crm.Nanos `cbor:"5,keyasint,omitempty"`
+	// Others hold the key too, or wait for it, in the order in which they started.
+	Others []crm.RunID `cbor:"6,keyasint,omitempty"`
+	Mode   crm.RunMode `cbor:"7,keyasint,omitempty"` // as the last start had it
+	Max    uint32      `cbor:"8,keyasint,omitempty"`
+}
+
+// Runs gives all that hold the key or wait for it.
+func (k *RunKey) Runs() []crm.RunID { return append([]crm.RunID{k.Run}, k.Others...) }
+
+// Listener is the row by which an event of a contact finds a run that waits for one.
+type Listener struct {
+	Account crm.AccountID `cbor:"1,keyasint"`
+	Contact crm.ContactID `cbor:"2,keyasint"`
+	Run     crm.RunID     `cbor:"3,keyasint"`
+	Since   uint64        `cbor:"4,keyasint,omitempty"` // the entry of the log after which it listens
+}
+
+// ParkedKey orders the timers of paused workflows by workflow and instant.
+type ParkedKey struct {
+	Account  crm.AccountID
+	Workflow string
+	Due      crm.Nanos
+	Run      crm.RunID
+}
+
+// Parked is a timer that came due while its workflow was paused: it is out of the way of the others
+// until the workflow goes on.
+type Parked struct {
+	Account  crm.AccountID `cbor:"1,keyasint"`
+	Workflow string        `cbor:"2,keyasint"`
+	Due      crm.Nanos     `cbor:"3,keyasint"`
+	Run      crm.RunID     `cbor:"4,keyasint"`
+	Contact  crm.ContactID `cbor:"5,keyasint,omitzero"`
+}
+
+// EndedKey orders the runs that are over by when they ended.
+type EndedKey struct {
+	Account crm.AccountID
+	At      crm.Nanos
+	Run     crm.RunID
+}
+
+// Ended is the index row of a run that is over, by which it is found when its time is up, or when
+// somebody asks what failed.
+type Ended struct {
+	Account  crm.AccountID `cbor:"1,keyasint"`
+	At       crm.Nanos     `cbor:"2,keyasint"` // when it ended; later for one that is kept for its key
+	Run      crm.RunID     `cbor:"3,keyasint"`
+	Workflow string        `cbor:"4,keyasint"`
+	Status   crm.RunStatus `cbor:"5,keyasint"`
+	Code     string        `cbor:"6,keyasint,omitempty"` // of a failure, or timeout
+	Bare     bool          `cbor:"7,keyasint,omitempty"` // its journal is gone; its header stays for its key
 }
 
 // ItemKey names a row of a frozen selection.

@@ -53,6 +53,16 @@ var (
 	Timers = Def[crm.TimerKey, crm.Timer]{"timer", func(b []byte, k crm.TimerKey) []byte {
 		return append(nanos(b, k.Due), k.Run[:]...)
 	}, (*crm.Timer).Key}
+	Listeners = Def[crm.ItemKey, Listener]{"listener", itemKey, func(r *Listener) crm.ItemKey {
+		return crm.ItemKey{Account: r.Account, Contact: r.Contact, ID: crm.ItemID(r.Run)}
+	}}
+	Parkeds = Def[ParkedKey, Parked]{"parked", func(b []byte, k ParkedKey) []byte {
+		b = append(append(append(b, k.Account[:]...), k.Workflow...), 0)
+		return append(nanos(b, k.Due), k.Run[:]...)
+	}, func(r *Parked) ParkedKey { return ParkedKey{r.Account, r.Workflow, r.Due, r.Run} }}
+	Endeds = Def[EndedKey, Ended]{"ended", func(b []byte, k EndedKey) []byte {
+		return append(nanos(append(b, k.Account[:]...), k.At), k.Run[:]...)
+	}, func(r *Ended) EndedKey { return EndedKey{r.Account, r.At, r.Run} }}
 	Steps = Def[crm.StepKey, crm.StepRecord]{"step", func(b []byte, k crm.StepKey) []byte {
 		return append(binary.BigEndian.AppendUint32(append(b, k.Run[:]...), k.Iteration), k.Path...)
 	}, (*crm.StepRecord).Key}
@@ -63,8 +73,11 @@ var (
 	OptOuts    = Def[crm.OptOutKey, crm.OptOut]{"optout", func(b []byte, k crm.OptOutKey) []byte {
 		return append(append(b, k.Account[:]...), k.Hash[:]...)
 	}, (*crm.OptOut).Key}
-	Erasures = Def[crm.EpochKey, crm.Erasure]{"erasure", epochKey, (*crm.Erasure).Key}
-	Inbounds = Def[crm.ItemKey, crm.Inbound]{"inbound", itemKey, (*crm.Inbound).Key}
+	Erasures   = Def[crm.EpochKey, crm.Erasure]{"erasure", epochKey, (*crm.Erasure).Key}
+	Inbounds   = Def[crm.ItemKey, crm.Inbound]{"inbound", itemKey, (*crm.Inbound).Key}
+	Deliveries = Def[DeliveryKey, Delivery]{"delivery", func(b []byte, k DeliveryKey) []byte {
+		return append(nanos(append(b, k.Account[:]...), crm.Nanos(k.Month)), k.Hash[:]...)
+	}, func(r *Delivery) DeliveryKey { return DeliveryKey{r.Account, r.Month, r.Hash} }}
 	Counters = Def[NameKey, Counter]{"counter", nameKey, func(r *Counter) NameKey { return NameKey{r.Account, r.Name} }}
 	Marks    = Def[string, Mark]{"mark", func(b []byte, k string) []byte { return append(b, k...) }, func(r *Mark) string { return r.Name }}
 )

@@ -195,8 +195,10 @@ type ActionSpec struct {
 	// The facts to be sent: tags, lists, fields, fields.NAME, email, phone, external_id, dnd,
 	// created_at, tombstone. Nothing else is sent.
 	Reads []string `protobuf:"bytes,4,rep,name=reads,proto3" json:"reads,omitempty"`
-	// The effects that may be asked for: contact.delete, contact.restore, contact.purge, tag.add,
-	// tag.remove, field.set. Nothing else is accepted.
+	// The effects that may be asked for: contact.delete, contact.restore, contact.purge,
+	// contact.archive, contact.unarchive, tag.add, tag.remove, field.set, list.add, list.remove,
+	// campaign.add, campaign.remove, workflow.add, workflow.remove, task.create, note.create, dnd.set.
+	// Nothing else is accepted.
 	Effects []string `protobuf:"bytes,5,rep,name=effects,proto3" json:"effects,omitempty"`
 	// The action touches the outside world.
 	External bool `protobuf:"varint,6,opt,name=external,proto3" json:"external,omitempty"`
@@ -306,8 +308,10 @@ func (x *ActionSpec) GetTimeoutNanos() int64 {
 type ConfigureRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// What the host speaks beyond the first release of this protocol.
-	Capabilities  []string `protobuf:"bytes,1,rep,name=capabilities,proto3" json:"capabilities,omitempty"`
-	ConfigJson    []byte   `protobuf:"bytes,2,opt,name=config_json,json=configJson,proto3" json:"config_json,omitempty"`
+	Capabilities []string `protobuf:"bytes,1,rep,name=capabilities,proto3" json:"capabilities,omitempty"`
+	// A JSON object: what the operator of the host has set for this plugin; {} if nothing. A plugin that
+	// cannot work with it answers FAILED_PRECONDITION with a text for the operator.
+	ConfigJson    []byte `protobuf:"bytes,2,opt,name=config_json,json=configJson,proto3" json:"config_json,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1477,9 +1481,12 @@ func (x *Skip) GetReason() string {
 }
 
 type Retry struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	AfterNanos    int64                  `protobuf:"varint,1,opt,name=after_nanos,json=afterNanos,proto3" json:"after_nanos,omitempty"`
-	Reason        string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	AfterNanos int64                  `protobuf:"varint,1,opt,name=after_nanos,json=afterNanos,proto3" json:"after_nanos,omitempty"`
+	Reason     string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The item was not begun, for want of time or of room in the reply: the host sends it again at
+	// once, and it counts as no attempt. At least one item of a call must have been begun.
+	Unrun         bool `protobuf:"varint,3,opt,name=unrun,proto3" json:"unrun,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1526,6 +1533,13 @@ func (x *Retry) GetReason() string {
 		return x.Reason
 	}
 	return ""
+}
+
+func (x *Retry) GetUnrun() bool {
+	if x != nil {
+		return x.Unrun
+	}
+	return false
 }
 
 // Texts must hold no personal data: they are kept in journals and shown in errors.
@@ -1601,6 +1615,17 @@ type Effect struct {
 	//	*Effect_AddTag
 	//	*Effect_RemoveTag
 	//	*Effect_SetField
+	//	*Effect_ArchiveContact
+	//	*Effect_UnarchiveContact
+	//	*Effect_AddToList
+	//	*Effect_RemoveFromList
+	//	*Effect_AddToCampaign
+	//	*Effect_RemoveFromCampaign
+	//	*Effect_AddToWorkflow
+	//	*Effect_RemoveFromWorkflow
+	//	*Effect_CreateTask
+	//	*Effect_CreateNote
+	//	*Effect_SetDnd
 	Kind          isEffect_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1697,6 +1722,105 @@ func (x *Effect) GetSetField() *SetField {
 	return nil
 }
 
+func (x *Effect) GetArchiveContact() *ArchiveContact {
+	if x != nil {
+		if x, ok := x.Kind.(*Effect_ArchiveContact); ok {
+			return x.ArchiveContact
+		}
+	}
+	return nil
+}
+
+func (x *Effect) GetUnarchiveContact() *UnarchiveContact {
+	if x != nil {
+		if x, ok := x.Kind.(*Effect_UnarchiveContact); ok {
+			return x.UnarchiveContact
+		}
+	}
+	return nil
+}
+
+func (x *Effect) GetAddToList() *AddToList {
+	if x != nil {
+		if x, ok := x.Kind.(*Effect_AddToList); ok {
+			return x.AddToList
+		}
+	}
+	return nil
+}
+
+func (x *Effect) GetRemoveFromList() *RemoveFromList {
+	if x != nil {
+		if x, ok := x.Kind.(*Effect_RemoveFromList); ok {
+			return x.RemoveFromList
+		}
+	}
+	return nil
+}
+
+func (x *Effect) GetAddToCampaign() *AddToCampaign {
+	if x != nil {
+		if x, ok := x.Kind.(*Effect_AddToCampaign); ok {
+			return x.AddToCampaign
+		}
+	}
+	return nil
+}
+
+func (x *Effect) GetRemoveFromCampaign() *RemoveFromCampaign {
+	if x != nil {
+		if x, ok := x.Kind.(*Effect_RemoveFromCampaign); ok {
+			return x.RemoveFromCampaign
+		}
+	}
+	return nil
+}
+
+func (x *Effect) GetAddToWorkflow() *AddToWorkflow {
+	if x != nil {
+		if x, ok := x.Kind.(*Effect_AddToWorkflow); ok {
+			return x.AddToWorkflow
+		}
+	}
+	return nil
+}
+
+func (x *Effect) GetRemoveFromWorkflow() *RemoveFromWorkflow {
+	if x != nil {
+		if x, ok := x.Kind.(*Effect_RemoveFromWorkflow); ok {
+			return x.RemoveFromWorkflow
+		}
+	}
+	return nil
+}
+
+func (x *Effect) GetCreateTask() *CreateTask {
+	if x != nil {
+		if x, ok := x.Kind.(*Effect_CreateTask); ok {
+			return x.CreateTask
+		}
+	}
+	return nil
+}
+
+func (x *Effect) GetCreateNote() *CreateNote {
+	if x != nil {
+		if x, ok := x.Kind.(*Effect_CreateNote); ok {
+			return x.CreateNote
+		}
+	}
+	return nil
+}
+
+func (x *Effect) GetSetDnd() *SetDnd {
+	if x != nil {
+		if x, ok := x.Kind.(*Effect_SetDnd); ok {
+			return x.SetDnd
+		}
+	}
+	return nil
+}
+
 type isEffect_Kind interface {
 	isEffect_Kind()
 }
@@ -1725,6 +1849,50 @@ type Effect_SetField struct {
 	SetField *SetField `protobuf:"bytes,6,opt,name=set_field,json=setField,proto3,oneof"`
 }
 
+type Effect_ArchiveContact struct {
+	ArchiveContact *ArchiveContact `protobuf:"bytes,7,opt,name=archive_contact,json=archiveContact,proto3,oneof"`
+}
+
+type Effect_UnarchiveContact struct {
+	UnarchiveContact *UnarchiveContact `protobuf:"bytes,8,opt,name=unarchive_contact,json=unarchiveContact,proto3,oneof"`
+}
+
+type Effect_AddToList struct {
+	AddToList *AddToList `protobuf:"bytes,9,opt,name=add_to_list,json=addToList,proto3,oneof"`
+}
+
+type Effect_RemoveFromList struct {
+	RemoveFromList *RemoveFromList `protobuf:"bytes,10,opt,name=remove_from_list,json=removeFromList,proto3,oneof"`
+}
+
+type Effect_AddToCampaign struct {
+	AddToCampaign *AddToCampaign `protobuf:"bytes,11,opt,name=add_to_campaign,json=addToCampaign,proto3,oneof"`
+}
+
+type Effect_RemoveFromCampaign struct {
+	RemoveFromCampaign *RemoveFromCampaign `protobuf:"bytes,12,opt,name=remove_from_campaign,json=removeFromCampaign,proto3,oneof"`
+}
+
+type Effect_AddToWorkflow struct {
+	AddToWorkflow *AddToWorkflow `protobuf:"bytes,13,opt,name=add_to_workflow,json=addToWorkflow,proto3,oneof"`
+}
+
+type Effect_RemoveFromWorkflow struct {
+	RemoveFromWorkflow *RemoveFromWorkflow `protobuf:"bytes,14,opt,name=remove_from_workflow,json=removeFromWorkflow,proto3,oneof"`
+}
+
+type Effect_CreateTask struct {
+	CreateTask *CreateTask `protobuf:"bytes,15,opt,name=create_task,json=createTask,proto3,oneof"`
+}
+
+type Effect_CreateNote struct {
+	CreateNote *CreateNote `protobuf:"bytes,16,opt,name=create_note,json=createNote,proto3,oneof"`
+}
+
+type Effect_SetDnd struct {
+	SetDnd *SetDnd `protobuf:"bytes,17,opt,name=set_dnd,json=setDnd,proto3,oneof"`
+}
+
 func (*Effect_DeleteContact) isEffect_Kind() {}
 
 func (*Effect_RestoreContact) isEffect_Kind() {}
@@ -1736,6 +1904,28 @@ func (*Effect_AddTag) isEffect_Kind() {}
 func (*Effect_RemoveTag) isEffect_Kind() {}
 
 func (*Effect_SetField) isEffect_Kind() {}
+
+func (*Effect_ArchiveContact) isEffect_Kind() {}
+
+func (*Effect_UnarchiveContact) isEffect_Kind() {}
+
+func (*Effect_AddToList) isEffect_Kind() {}
+
+func (*Effect_RemoveFromList) isEffect_Kind() {}
+
+func (*Effect_AddToCampaign) isEffect_Kind() {}
+
+func (*Effect_RemoveFromCampaign) isEffect_Kind() {}
+
+func (*Effect_AddToWorkflow) isEffect_Kind() {}
+
+func (*Effect_RemoveFromWorkflow) isEffect_Kind() {}
+
+func (*Effect_CreateTask) isEffect_Kind() {}
+
+func (*Effect_CreateNote) isEffect_Kind() {}
+
+func (*Effect_SetDnd) isEffect_Kind() {}
 
 type DeleteContact struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2058,6 +2248,618 @@ func (x *SetField) GetValue() *Value {
 	return nil
 }
 
+type ArchiveContact struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Target        uint32                 `protobuf:"varint,1,opt,name=target,proto3" json:"target,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ArchiveContact) Reset() {
+	*x = ArchiveContact{}
+	mi := &file_action_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ArchiveContact) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ArchiveContact) ProtoMessage() {}
+
+func (x *ArchiveContact) ProtoReflect() protoreflect.Message {
+	mi := &file_action_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ArchiveContact.ProtoReflect.Descriptor instead.
+func (*ArchiveContact) Descriptor() ([]byte, []int) {
+	return file_action_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *ArchiveContact) GetTarget() uint32 {
+	if x != nil {
+		return x.Target
+	}
+	return 0
+}
+
+type UnarchiveContact struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Target        uint32                 `protobuf:"varint,1,opt,name=target,proto3" json:"target,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnarchiveContact) Reset() {
+	*x = UnarchiveContact{}
+	mi := &file_action_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnarchiveContact) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnarchiveContact) ProtoMessage() {}
+
+func (x *UnarchiveContact) ProtoReflect() protoreflect.Message {
+	mi := &file_action_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnarchiveContact.ProtoReflect.Descriptor instead.
+func (*UnarchiveContact) Descriptor() ([]byte, []int) {
+	return file_action_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *UnarchiveContact) GetTarget() uint32 {
+	if x != nil {
+		return x.Target
+	}
+	return 0
+}
+
+// A list and a campaign are named by their name, in any case, or by their id. The host looks them up
+// when it commits; one that there is not fails the item.
+type AddToList struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Target uint32                 `protobuf:"varint,1,opt,name=target,proto3" json:"target,omitempty"`
+	List   string                 `protobuf:"bytes,2,opt,name=list,proto3" json:"list,omitempty"`
+	// subscribed, unsubscribed, unconfirmed or bounced; empty: subscribed.
+	Status string `protobuf:"bytes,3,opt,name=status,proto3" json:"status,omitempty"`
+	// Also if the contact has opted out of the list. Without it the host refuses that.
+	Resubscribe   bool `protobuf:"varint,4,opt,name=resubscribe,proto3" json:"resubscribe,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddToList) Reset() {
+	*x = AddToList{}
+	mi := &file_action_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddToList) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddToList) ProtoMessage() {}
+
+func (x *AddToList) ProtoReflect() protoreflect.Message {
+	mi := &file_action_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddToList.ProtoReflect.Descriptor instead.
+func (*AddToList) Descriptor() ([]byte, []int) {
+	return file_action_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *AddToList) GetTarget() uint32 {
+	if x != nil {
+		return x.Target
+	}
+	return 0
+}
+
+func (x *AddToList) GetList() string {
+	if x != nil {
+		return x.List
+	}
+	return ""
+}
+
+func (x *AddToList) GetStatus() string {
+	if x != nil {
+		return x.Status
+	}
+	return ""
+}
+
+func (x *AddToList) GetResubscribe() bool {
+	if x != nil {
+		return x.Resubscribe
+	}
+	return false
+}
+
+type RemoveFromList struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Target        uint32                 `protobuf:"varint,1,opt,name=target,proto3" json:"target,omitempty"`
+	List          string                 `protobuf:"bytes,2,opt,name=list,proto3" json:"list,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveFromList) Reset() {
+	*x = RemoveFromList{}
+	mi := &file_action_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveFromList) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveFromList) ProtoMessage() {}
+
+func (x *RemoveFromList) ProtoReflect() protoreflect.Message {
+	mi := &file_action_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveFromList.ProtoReflect.Descriptor instead.
+func (*RemoveFromList) Descriptor() ([]byte, []int) {
+	return file_action_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *RemoveFromList) GetTarget() uint32 {
+	if x != nil {
+		return x.Target
+	}
+	return 0
+}
+
+func (x *RemoveFromList) GetList() string {
+	if x != nil {
+		return x.List
+	}
+	return ""
+}
+
+type AddToCampaign struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Target        uint32                 `protobuf:"varint,1,opt,name=target,proto3" json:"target,omitempty"`
+	Campaign      string                 `protobuf:"bytes,2,opt,name=campaign,proto3" json:"campaign,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddToCampaign) Reset() {
+	*x = AddToCampaign{}
+	mi := &file_action_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddToCampaign) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddToCampaign) ProtoMessage() {}
+
+func (x *AddToCampaign) ProtoReflect() protoreflect.Message {
+	mi := &file_action_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddToCampaign.ProtoReflect.Descriptor instead.
+func (*AddToCampaign) Descriptor() ([]byte, []int) {
+	return file_action_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *AddToCampaign) GetTarget() uint32 {
+	if x != nil {
+		return x.Target
+	}
+	return 0
+}
+
+func (x *AddToCampaign) GetCampaign() string {
+	if x != nil {
+		return x.Campaign
+	}
+	return ""
+}
+
+type RemoveFromCampaign struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Target        uint32                 `protobuf:"varint,1,opt,name=target,proto3" json:"target,omitempty"`
+	Campaign      string                 `protobuf:"bytes,2,opt,name=campaign,proto3" json:"campaign,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveFromCampaign) Reset() {
+	*x = RemoveFromCampaign{}
+	mi := &file_action_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveFromCampaign) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveFromCampaign) ProtoMessage() {}
+
+func (x *RemoveFromCampaign) ProtoReflect() protoreflect.Message {
+	mi := &file_action_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveFromCampaign.ProtoReflect.Descriptor instead.
+func (*RemoveFromCampaign) Descriptor() ([]byte, []int) {
+	return file_action_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *RemoveFromCampaign) GetTarget() uint32 {
+	if x != nil {
+		return x.Target
+	}
+	return 0
+}
+
+func (x *RemoveFromCampaign) GetCampaign() string {
+	if x != nil {
+		return x.Campaign
+	}
+	return ""
+}
+
+// Starts a run of another workflow, by its id, if that workflow's filter, key and mode let it.
+type AddToWorkflow struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Target        uint32                 `protobuf:"varint,1,opt,name=target,proto3" json:"target,omitempty"`
+	Workflow      string                 `protobuf:"bytes,2,opt,name=workflow,proto3" json:"workflow,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddToWorkflow) Reset() {
+	*x = AddToWorkflow{}
+	mi := &file_action_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddToWorkflow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddToWorkflow) ProtoMessage() {}
+
+func (x *AddToWorkflow) ProtoReflect() protoreflect.Message {
+	mi := &file_action_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddToWorkflow.ProtoReflect.Descriptor instead.
+func (*AddToWorkflow) Descriptor() ([]byte, []int) {
+	return file_action_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *AddToWorkflow) GetTarget() uint32 {
+	if x != nil {
+		return x.Target
+	}
+	return 0
+}
+
+func (x *AddToWorkflow) GetWorkflow() string {
+	if x != nil {
+		return x.Workflow
+	}
+	return ""
+}
+
+// Ends the contact's unfinished runs of a workflow, but never the run that asks for it.
+type RemoveFromWorkflow struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Target        uint32                 `protobuf:"varint,1,opt,name=target,proto3" json:"target,omitempty"`
+	Workflow      string                 `protobuf:"bytes,2,opt,name=workflow,proto3" json:"workflow,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveFromWorkflow) Reset() {
+	*x = RemoveFromWorkflow{}
+	mi := &file_action_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveFromWorkflow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveFromWorkflow) ProtoMessage() {}
+
+func (x *RemoveFromWorkflow) ProtoReflect() protoreflect.Message {
+	mi := &file_action_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveFromWorkflow.ProtoReflect.Descriptor instead.
+func (*RemoveFromWorkflow) Descriptor() ([]byte, []int) {
+	return file_action_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *RemoveFromWorkflow) GetTarget() uint32 {
+	if x != nil {
+		return x.Target
+	}
+	return 0
+}
+
+func (x *RemoveFromWorkflow) GetWorkflow() string {
+	if x != nil {
+		return x.Workflow
+	}
+	return ""
+}
+
+type CreateTask struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Target uint32                 `protobuf:"varint,1,opt,name=target,proto3" json:"target,omitempty"`
+	Title  string                 `protobuf:"bytes,2,opt,name=title,proto3" json:"title,omitempty"`
+	Body   string                 `protobuf:"bytes,3,opt,name=body,proto3" json:"body,omitempty"`
+	// 0: none.
+	Due           int64 `protobuf:"varint,4,opt,name=due,proto3" json:"due,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateTask) Reset() {
+	*x = CreateTask{}
+	mi := &file_action_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateTask) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateTask) ProtoMessage() {}
+
+func (x *CreateTask) ProtoReflect() protoreflect.Message {
+	mi := &file_action_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateTask.ProtoReflect.Descriptor instead.
+func (*CreateTask) Descriptor() ([]byte, []int) {
+	return file_action_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *CreateTask) GetTarget() uint32 {
+	if x != nil {
+		return x.Target
+	}
+	return 0
+}
+
+func (x *CreateTask) GetTitle() string {
+	if x != nil {
+		return x.Title
+	}
+	return ""
+}
+
+func (x *CreateTask) GetBody() string {
+	if x != nil {
+		return x.Body
+	}
+	return ""
+}
+
+func (x *CreateTask) GetDue() int64 {
+	if x != nil {
+		return x.Due
+	}
+	return 0
+}
+
+type CreateNote struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Target        uint32                 `protobuf:"varint,1,opt,name=target,proto3" json:"target,omitempty"`
+	Title         string                 `protobuf:"bytes,2,opt,name=title,proto3" json:"title,omitempty"`
+	Body          string                 `protobuf:"bytes,3,opt,name=body,proto3" json:"body,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateNote) Reset() {
+	*x = CreateNote{}
+	mi := &file_action_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateNote) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateNote) ProtoMessage() {}
+
+func (x *CreateNote) ProtoReflect() protoreflect.Message {
+	mi := &file_action_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateNote.ProtoReflect.Descriptor instead.
+func (*CreateNote) Descriptor() ([]byte, []int) {
+	return file_action_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *CreateNote) GetTarget() uint32 {
+	if x != nil {
+		return x.Target
+	}
+	return 0
+}
+
+func (x *CreateNote) GetTitle() string {
+	if x != nil {
+		return x.Title
+	}
+	return ""
+}
+
+func (x *CreateNote) GetBody() string {
+	if x != nil {
+		return x.Body
+	}
+	return ""
+}
+
+// Do-not-disturb for a channel.
+type SetDnd struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Target        uint32                 `protobuf:"varint,1,opt,name=target,proto3" json:"target,omitempty"`
+	Channel       string                 `protobuf:"bytes,2,opt,name=channel,proto3" json:"channel,omitempty"`
+	On            bool                   `protobuf:"varint,3,opt,name=on,proto3" json:"on,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetDnd) Reset() {
+	*x = SetDnd{}
+	mi := &file_action_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetDnd) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetDnd) ProtoMessage() {}
+
+func (x *SetDnd) ProtoReflect() protoreflect.Message {
+	mi := &file_action_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetDnd.ProtoReflect.Descriptor instead.
+func (*SetDnd) Descriptor() ([]byte, []int) {
+	return file_action_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *SetDnd) GetTarget() uint32 {
+	if x != nil {
+		return x.Target
+	}
+	return 0
+}
+
+func (x *SetDnd) GetChannel() string {
+	if x != nil {
+		return x.Channel
+	}
+	return ""
+}
+
+func (x *SetDnd) GetOn() bool {
+	if x != nil {
+		return x.On
+	}
+	return false
+}
+
 var File_action_proto protoreflect.FileDescriptor
 
 const file_action_proto_rawDesc = "" +
@@ -2165,15 +2967,16 @@ const file_action_proto_rawDesc = "" +
 	"\voutput_json\x18\x02 \x01(\fR\n" +
 	"outputJson\"\x1e\n" +
 	"\x04Skip\x12\x16\n" +
-	"\x06reason\x18\x01 \x01(\tR\x06reason\"@\n" +
+	"\x06reason\x18\x01 \x01(\tR\x06reason\"V\n" +
 	"\x05Retry\x12\x1f\n" +
 	"\vafter_nanos\x18\x01 \x01(\x03R\n" +
 	"afterNanos\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"H\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x14\n" +
+	"\x05unrun\x18\x03 \x01(\bR\x05unrun\"H\n" +
 	"\x04Fail\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x12\n" +
-	"\x04hint\x18\x03 \x01(\tR\x04hint\"\xa8\x03\n" +
+	"\x04hint\x18\x03 \x01(\tR\x04hint\"\xec\t\n" +
 	"\x06Effect\x12J\n" +
 	"\x0edelete_contact\x18\x01 \x01(\v2!.reprieve.action.v1.DeleteContactH\x00R\rdeleteContact\x12M\n" +
 	"\x0frestore_contact\x18\x02 \x01(\v2\".reprieve.action.v1.RestoreContactH\x00R\x0erestoreContact\x12G\n" +
@@ -2181,7 +2984,21 @@ const file_action_proto_rawDesc = "" +
 	"\aadd_tag\x18\x04 \x01(\v2\x1a.reprieve.action.v1.AddTagH\x00R\x06addTag\x12>\n" +
 	"\n" +
 	"remove_tag\x18\x05 \x01(\v2\x1d.reprieve.action.v1.RemoveTagH\x00R\tremoveTag\x12;\n" +
-	"\tset_field\x18\x06 \x01(\v2\x1c.reprieve.action.v1.SetFieldH\x00R\bsetFieldB\x06\n" +
+	"\tset_field\x18\x06 \x01(\v2\x1c.reprieve.action.v1.SetFieldH\x00R\bsetField\x12M\n" +
+	"\x0farchive_contact\x18\a \x01(\v2\".reprieve.action.v1.ArchiveContactH\x00R\x0earchiveContact\x12S\n" +
+	"\x11unarchive_contact\x18\b \x01(\v2$.reprieve.action.v1.UnarchiveContactH\x00R\x10unarchiveContact\x12?\n" +
+	"\vadd_to_list\x18\t \x01(\v2\x1d.reprieve.action.v1.AddToListH\x00R\taddToList\x12N\n" +
+	"\x10remove_from_list\x18\n" +
+	" \x01(\v2\".reprieve.action.v1.RemoveFromListH\x00R\x0eremoveFromList\x12K\n" +
+	"\x0fadd_to_campaign\x18\v \x01(\v2!.reprieve.action.v1.AddToCampaignH\x00R\raddToCampaign\x12Z\n" +
+	"\x14remove_from_campaign\x18\f \x01(\v2&.reprieve.action.v1.RemoveFromCampaignH\x00R\x12removeFromCampaign\x12K\n" +
+	"\x0fadd_to_workflow\x18\r \x01(\v2!.reprieve.action.v1.AddToWorkflowH\x00R\raddToWorkflow\x12Z\n" +
+	"\x14remove_from_workflow\x18\x0e \x01(\v2&.reprieve.action.v1.RemoveFromWorkflowH\x00R\x12removeFromWorkflow\x12A\n" +
+	"\vcreate_task\x18\x0f \x01(\v2\x1e.reprieve.action.v1.CreateTaskH\x00R\n" +
+	"createTask\x12A\n" +
+	"\vcreate_note\x18\x10 \x01(\v2\x1e.reprieve.action.v1.CreateNoteH\x00R\n" +
+	"createNote\x125\n" +
+	"\aset_dnd\x18\x11 \x01(\v2\x1a.reprieve.action.v1.SetDndH\x00R\x06setDndB\x06\n" +
 	"\x04kind\"?\n" +
 	"\rDeleteContact\x12\x16\n" +
 	"\x06target\x18\x01 \x01(\rR\x06target\x12\x16\n" +
@@ -2201,7 +3018,46 @@ const file_action_proto_rawDesc = "" +
 	"\bSetField\x12\x16\n" +
 	"\x06target\x18\x01 \x01(\rR\x06target\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12/\n" +
-	"\x05value\x18\x03 \x01(\v2\x19.reprieve.action.v1.ValueR\x05value*S\n" +
+	"\x05value\x18\x03 \x01(\v2\x19.reprieve.action.v1.ValueR\x05value\"(\n" +
+	"\x0eArchiveContact\x12\x16\n" +
+	"\x06target\x18\x01 \x01(\rR\x06target\"*\n" +
+	"\x10UnarchiveContact\x12\x16\n" +
+	"\x06target\x18\x01 \x01(\rR\x06target\"q\n" +
+	"\tAddToList\x12\x16\n" +
+	"\x06target\x18\x01 \x01(\rR\x06target\x12\x12\n" +
+	"\x04list\x18\x02 \x01(\tR\x04list\x12\x16\n" +
+	"\x06status\x18\x03 \x01(\tR\x06status\x12 \n" +
+	"\vresubscribe\x18\x04 \x01(\bR\vresubscribe\"<\n" +
+	"\x0eRemoveFromList\x12\x16\n" +
+	"\x06target\x18\x01 \x01(\rR\x06target\x12\x12\n" +
+	"\x04list\x18\x02 \x01(\tR\x04list\"C\n" +
+	"\rAddToCampaign\x12\x16\n" +
+	"\x06target\x18\x01 \x01(\rR\x06target\x12\x1a\n" +
+	"\bcampaign\x18\x02 \x01(\tR\bcampaign\"H\n" +
+	"\x12RemoveFromCampaign\x12\x16\n" +
+	"\x06target\x18\x01 \x01(\rR\x06target\x12\x1a\n" +
+	"\bcampaign\x18\x02 \x01(\tR\bcampaign\"C\n" +
+	"\rAddToWorkflow\x12\x16\n" +
+	"\x06target\x18\x01 \x01(\rR\x06target\x12\x1a\n" +
+	"\bworkflow\x18\x02 \x01(\tR\bworkflow\"H\n" +
+	"\x12RemoveFromWorkflow\x12\x16\n" +
+	"\x06target\x18\x01 \x01(\rR\x06target\x12\x1a\n" +
+	"\bworkflow\x18\x02 \x01(\tR\bworkflow\"`\n" +
+	"\n" +
+	"CreateTask\x12\x16\n" +
+	"\x06target\x18\x01 \x01(\rR\x06target\x12\x14\n" +
+	"\x05title\x18\x02 \x01(\tR\x05title\x12\x12\n" +
+	"\x04body\x18\x03 \x01(\tR\x04body\x12\x10\n" +
+	"\x03due\x18\x04 \x01(\x03R\x03due\"N\n" +
+	"\n" +
+	"CreateNote\x12\x16\n" +
+	"\x06target\x18\x01 \x01(\rR\x06target\x12\x14\n" +
+	"\x05title\x18\x02 \x01(\tR\x05title\x12\x12\n" +
+	"\x04body\x18\x03 \x01(\tR\x04body\"J\n" +
+	"\x06SetDnd\x12\x16\n" +
+	"\x06target\x18\x01 \x01(\rR\x06target\x12\x18\n" +
+	"\achannel\x18\x02 \x01(\tR\achannel\x12\x0e\n" +
+	"\x02on\x18\x03 \x01(\bR\x02on*S\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
@@ -2226,38 +3082,49 @@ func file_action_proto_rawDescGZIP() []byte {
 }
 
 var file_action_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_action_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_action_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
 var file_action_proto_goTypes = []any{
-	(State)(0),                // 0: reprieve.action.v1.State
-	(*DescribeRequest)(nil),   // 1: reprieve.action.v1.DescribeRequest
-	(*DescribeResponse)(nil),  // 2: reprieve.action.v1.DescribeResponse
-	(*ActionSpec)(nil),        // 3: reprieve.action.v1.ActionSpec
-	(*ConfigureRequest)(nil),  // 4: reprieve.action.v1.ConfigureRequest
-	(*ConfigureResponse)(nil), // 5: reprieve.action.v1.ConfigureResponse
-	(*ExecuteRequest)(nil),    // 6: reprieve.action.v1.ExecuteRequest
-	(*Item)(nil),              // 7: reprieve.action.v1.Item
-	(*RunInfo)(nil),           // 8: reprieve.action.v1.RunInfo
-	(*Target)(nil),            // 9: reprieve.action.v1.Target
-	(*Contact)(nil),           // 10: reprieve.action.v1.Contact
-	(*Membership)(nil),        // 11: reprieve.action.v1.Membership
-	(*Field)(nil),             // 12: reprieve.action.v1.Field
-	(*Channel)(nil),           // 13: reprieve.action.v1.Channel
-	(*Value)(nil),             // 14: reprieve.action.v1.Value
-	(*TextList)(nil),          // 15: reprieve.action.v1.TextList
-	(*Tombstone)(nil),         // 16: reprieve.action.v1.Tombstone
-	(*ExecuteResponse)(nil),   // 17: reprieve.action.v1.ExecuteResponse
-	(*Outcome)(nil),           // 18: reprieve.action.v1.Outcome
-	(*Done)(nil),              // 19: reprieve.action.v1.Done
-	(*Skip)(nil),              // 20: reprieve.action.v1.Skip
-	(*Retry)(nil),             // 21: reprieve.action.v1.Retry
-	(*Fail)(nil),              // 22: reprieve.action.v1.Fail
-	(*Effect)(nil),            // 23: reprieve.action.v1.Effect
-	(*DeleteContact)(nil),     // 24: reprieve.action.v1.DeleteContact
-	(*RestoreContact)(nil),    // 25: reprieve.action.v1.RestoreContact
-	(*PurgeContact)(nil),      // 26: reprieve.action.v1.PurgeContact
-	(*AddTag)(nil),            // 27: reprieve.action.v1.AddTag
-	(*RemoveTag)(nil),         // 28: reprieve.action.v1.RemoveTag
-	(*SetField)(nil),          // 29: reprieve.action.v1.SetField
+	(State)(0),                 // 0: reprieve.action.v1.State
+	(*DescribeRequest)(nil),    // 1: reprieve.action.v1.DescribeRequest
+	(*DescribeResponse)(nil),   // 2: reprieve.action.v1.DescribeResponse
+	(*ActionSpec)(nil),         // 3: reprieve.action.v1.ActionSpec
+	(*ConfigureRequest)(nil),   // 4: reprieve.action.v1.ConfigureRequest
+	(*ConfigureResponse)(nil),  // 5: reprieve.action.v1.ConfigureResponse
+	(*ExecuteRequest)(nil),     // 6: reprieve.action.v1.ExecuteRequest
+	(*Item)(nil),               // 7: reprieve.action.v1.Item
+	(*RunInfo)(nil),            // 8: reprieve.action.v1.RunInfo
+	(*Target)(nil),             // 9: reprieve.action.v1.Target
+	(*Contact)(nil),            // 10: reprieve.action.v1.Contact
+	(*Membership)(nil),         // 11: reprieve.action.v1.Membership
+	(*Field)(nil),              // 12: reprieve.action.v1.Field
+	(*Channel)(nil),            // 13: reprieve.action.v1.Channel
+	(*Value)(nil),              // 14: reprieve.action.v1.Value
+	(*TextList)(nil),           // 15: reprieve.action.v1.TextList
+	(*Tombstone)(nil),          // 16: reprieve.action.v1.Tombstone
+	(*ExecuteResponse)(nil),    // 17: reprieve.action.v1.ExecuteResponse
+	(*Outcome)(nil),            // 18: reprieve.action.v1.Outcome
+	(*Done)(nil),               // 19: reprieve.action.v1.Done
+	(*Skip)(nil),               // 20: reprieve.action.v1.Skip
+	(*Retry)(nil),              // 21: reprieve.action.v1.Retry
+	(*Fail)(nil),               // 22: reprieve.action.v1.Fail
+	(*Effect)(nil),             // 23: reprieve.action.v1.Effect
+	(*DeleteContact)(nil),      // 24: reprieve.action.v1.DeleteContact
+	(*RestoreContact)(nil),     // 25: reprieve.action.v1.RestoreContact
+	(*PurgeContact)(nil),       // 26: reprieve.action.v1.PurgeContact
+	(*AddTag)(nil),             // 27: reprieve.action.v1.AddTag
+	(*RemoveTag)(nil),          // 28: reprieve.action.v1.RemoveTag
+	(*SetField)(nil),           // 29: reprieve.action.v1.SetField
+	(*ArchiveContact)(nil),     // 30: reprieve.action.v1.ArchiveContact
+	(*UnarchiveContact)(nil),   // 31: reprieve.action.v1.UnarchiveContact
+	(*AddToList)(nil),          // 32: reprieve.action.v1.AddToList
+	(*RemoveFromList)(nil),     // 33: reprieve.action.v1.RemoveFromList
+	(*AddToCampaign)(nil),      // 34: reprieve.action.v1.AddToCampaign
+	(*RemoveFromCampaign)(nil), // 35: reprieve.action.v1.RemoveFromCampaign
+	(*AddToWorkflow)(nil),      // 36: reprieve.action.v1.AddToWorkflow
+	(*RemoveFromWorkflow)(nil), // 37: reprieve.action.v1.RemoveFromWorkflow
+	(*CreateTask)(nil),         // 38: reprieve.action.v1.CreateTask
+	(*CreateNote)(nil),         // 39: reprieve.action.v1.CreateNote
+	(*SetDnd)(nil),             // 40: reprieve.action.v1.SetDnd
 }
 var file_action_proto_depIdxs = []int32{
 	3,  // 0: reprieve.action.v1.DescribeResponse.actions:type_name -> reprieve.action.v1.ActionSpec
@@ -2284,18 +3151,29 @@ var file_action_proto_depIdxs = []int32{
 	27, // 21: reprieve.action.v1.Effect.add_tag:type_name -> reprieve.action.v1.AddTag
 	28, // 22: reprieve.action.v1.Effect.remove_tag:type_name -> reprieve.action.v1.RemoveTag
 	29, // 23: reprieve.action.v1.Effect.set_field:type_name -> reprieve.action.v1.SetField
-	14, // 24: reprieve.action.v1.SetField.value:type_name -> reprieve.action.v1.Value
-	1,  // 25: reprieve.action.v1.ActionPlugin.Describe:input_type -> reprieve.action.v1.DescribeRequest
-	4,  // 26: reprieve.action.v1.ActionPlugin.Configure:input_type -> reprieve.action.v1.ConfigureRequest
-	6,  // 27: reprieve.action.v1.ActionPlugin.Execute:input_type -> reprieve.action.v1.ExecuteRequest
-	2,  // 28: reprieve.action.v1.ActionPlugin.Describe:output_type -> reprieve.action.v1.DescribeResponse
-	5,  // 29: reprieve.action.v1.ActionPlugin.Configure:output_type -> reprieve.action.v1.ConfigureResponse
-	17, // 30: reprieve.action.v1.ActionPlugin.Execute:output_type -> reprieve.action.v1.ExecuteResponse
-	28, // [28:31] is the sub-list for method output_type
-	25, // [25:28] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	30, // 24: reprieve.action.v1.Effect.archive_contact:type_name -> reprieve.action.v1.ArchiveContact
+	31, // 25: reprieve.action.v1.Effect.unarchive_contact:type_name -> reprieve.action.v1.UnarchiveContact
+	32, // 26: reprieve.action.v1.Effect.add_to_list:type_name -> reprieve.action.v1.AddToList
+	33, // 27: reprieve.action.v1.Effect.remove_from_list:type_name -> reprieve.action.v1.RemoveFromList
+	34, // 28: reprieve.action.v1.Effect.add_to_campaign:type_name -> reprieve.action.v1.AddToCampaign
+	35, // 29: reprieve.action.v1.Effect.remove_from_campaign:type_name -> reprieve.action.v1.RemoveFromCampaign
+	36, // 30: reprieve.action.v1.Effect.add_to_workflow:type_name -> reprieve.action.v1.AddToWorkflow
+	37, // 31: reprieve.action.v1.Effect.remove_from_workflow:type_name -> reprieve.action.v1.RemoveFromWorkflow
+	38, // 32: reprieve.action.v1.Effect.create_task:type_name -> reprieve.action.v1.CreateTask
+	39, // 33: reprieve.action.v1.Effect.create_note:type_name -> reprieve.action.v1.CreateNote
+	40, // 34: reprieve.action.v1.Effect.set_dnd:type_name -> reprieve.action.v1.SetDnd
+	14, // 35: reprieve.action.v1.SetField.value:type_name -> reprieve.action.v1.Value
+	1,  // 36: reprieve.action.v1.ActionPlugin.Describe:input_type -> reprieve.action.v1.DescribeRequest
+	4,  // 37: reprieve.action.v1.ActionPlugin.Configure:input_type -> reprieve.action.v1.ConfigureRequest
+	6,  // 38: reprieve.action.v1.ActionPlugin.Execute:input_type -> reprieve.action.v1.ExecuteRequest
+	2,  // 39: reprieve.action.v1.ActionPlugin.Describe:output_type -> reprieve.action.v1.DescribeResponse
+	5,  // 40: reprieve.action.v1.ActionPlugin.Configure:output_type -> reprieve.action.v1.ConfigureResponse
+	17, // 41: reprieve.action.v1.ActionPlugin.Execute:output_type -> reprieve.action.v1.ExecuteResponse
+	39, // [39:42] is the sub-list for method output_type
+	36, // [36:39] is the sub-list for method input_type
+	36, // [36:36] is the sub-list for extension type_name
+	36, // [36:36] is the sub-list for extension extendee
+	0,  // [0:36] is the sub-list for field type_name
 }
 
 func init() { file_action_proto_init() }
@@ -2323,6 +3201,17 @@ func file_action_proto_init() {
 		(*Effect_AddTag)(nil),
 		(*Effect_RemoveTag)(nil),
 		(*Effect_SetField)(nil),
+		(*Effect_ArchiveContact)(nil),
+		(*Effect_UnarchiveContact)(nil),
+		(*Effect_AddToList)(nil),
+		(*Effect_RemoveFromList)(nil),
+		(*Effect_AddToCampaign)(nil),
+		(*Effect_RemoveFromCampaign)(nil),
+		(*Effect_AddToWorkflow)(nil),
+		(*Effect_RemoveFromWorkflow)(nil),
+		(*Effect_CreateTask)(nil),
+		(*Effect_CreateNote)(nil),
+		(*Effect_SetDnd)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2330,7 +3219,7 @@ func file_action_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_action_proto_rawDesc), len(file_action_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   29,
+			NumMessages:   40,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

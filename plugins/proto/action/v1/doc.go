@@ -33,7 +33,9 @@ const (
 var ReadWords = []string{"tags", "lists", "fields", "email", "phone", "external_id", "dnd", "created_at", "tombstone"}
 
 // EffectWords are the kinds of effect that an action may declare.
-var EffectWords = []string{"contact.delete", "contact.restore", "contact.purge", "tag.add", "tag.remove", "field.set"}
+var EffectWords = []string{"contact.delete", "contact.restore", "contact.purge", "contact.archive", "contact.unarchive",
+	"tag.add", "tag.remove", "field.set", "list.add", "list.remove", "campaign.add", "campaign.remove",
+	"workflow.add", "workflow.remove", "task.create", "note.create", "dnd.set"}
 
 // ValidRead says whether w names facts that an action may read.
 func ValidRead(w string) bool {

@@ -1,0 +1,34 @@
+package sdk
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// A secret is marked in the schema, read from the parameters, and shown by nothing.
+func TestSecret(t *testing.T) {
+	t.Parallel()
+	type params struct {
+		Token Secret `json:"token,omitzero" jsonschema:"the token"`
+	}
+	s, err := schemaOf(params{})
+	if err != nil || !strings.Contains(string(s.text), `"token":{"type":"string","description":"the token","writeOnly":true}`) {
+		t.Fatalf("%s, %v", s.text, err)
+	}
+	a := Func(Action{Name: "a.b"}, func(_ context.Context, _ Input, p params) (Result, error) {
+		if p.Token.Reveal() != "hush" {
+			t.Errorf("it is %q", p.Token.Reveal())
+		}
+		shown, err := json.Marshal(p)
+		if all := fmt.Sprintf("%v %+v %#v %s %s", p, p, p, p.Token, shown); err != nil || strings.Contains(all, "hush") {
+			t.Error(all, err)
+		}
+		return Result{}, nil
+	})
+	if _, err := a.Run(t.Context(), Input{Params: []byte(`{"token": "hush"}`)}); err != nil {
+		t.Fatal(err)
+	}
+}

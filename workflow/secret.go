@@ -1,0 +1,136 @@
+package workflow
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/google/jsonschema-go/jsonschema"
+	"go.yaml.in/yaml/v3"
+)
+
+// secretForm is how a file names a secret: alone, so that no expression can take it apart, compare it or put it
+// into what is kept.
+var secretForm = regexp.MustCompile(`^\$\{\s*secrets\.([a-z][a-z0-9_]{0,62})\s*\}$`)
+
+// secretWord finds what was meant as one.
+var secretWord = regexp.MustCompile(`\$\{[^}]*\bsecrets\b`)
+
+// Secret is a place in a step's parameters where a secret of the operator belongs. Its value is no part of what
+// With gives: it is put in only on the way to the plugin, and nothing keeps it.
+type Secret struct {
+	Name string
+	path []any // keys and indices
+}
+
+// Secrets gives the secrets that the step's action is sent.
+func (n *Node) Secrets() []Secret { return n.With.secrets(nil) }
+
+func (v *Value) secrets(path []any) (all []Secret) {
+	switch {
+	case v == nil:
+	case v.secret != "":
+		all = []Secret{{v.secret, slices.Clone(path)}}
+	default:
+		for i, item := range v.list {
+			all = append(all, item.secrets(append(path, i))...)
+		}
+		for _, p := range v.pairs {
+			all = append(all, p.val.secrets(append(path, p.key))...)
+		}
+	}
+	return all
+}
+
+// Fill puts the values of secrets into parameters that With gave. It fails if they are none.
+func Fill(params []byte, secrets []Secret, values map[string]string) ([]byte, error) {
+	var root any
+	d := json.NewDecoder(bytes.NewReader(params))
+	d.UseNumber()
+	if err := d.Decode(&root); err != nil {
+		return nil, err
+	}
+	for _, s := range secrets {
+		at := root
+		for i, key := range s.path {
+			last := i == len(s.path)-1
+			switch key := key.(type) {
+			case string:
+				m := at.(map[string]any) // what With gives has the shape of the file
+				if last {
+					m[key] = values[s.Name]
+				}
+				at = m[key]
+			case int:
+				l := at.([]any)
+				if last {
+					l[key] = values[s.Name]
+				}
+				at = l[key]
+			}
+		}
+	}
+	return json.Marshal(root)
+}
+
+// secret takes a text that names a secret, and refuses one that does anything else with it.
+func (r *stepReader) secret(v *Value, n *yaml.Node) bool {
+	if m := secretForm.FindStringSubmatch(n.Value); m != nil {
+		v.secret = m[1]
+		return true
+	}
+	if !secretWord.MatchString(n.Value) {
+		return false
+	}
+	r.fail(codeSecret, r.span(n), "let the whole text be ${ secrets.name }, a name of a-z, 0-9 and _", "a secret stands alone")
+	return true
+}
+
+// noSecrets refuses secrets where what is made of them would be kept.
+func (r *reader) noSecrets(v *Value) {
+	switch {
+	case v == nil:
+	case v.secret != "":
+		r.fail(codeSecret, v.at, "give it to an action: with: {token: ${ secrets."+v.secret+" }}", "a secret is for an action's parameters, not for what the journal keeps")
+	}
+	if v != nil {
+		for _, item := range v.list {
+			r.noSecrets(item)
+		}
+		for _, p := range v.pairs {
+			r.noSecrets(p.val)
+		}
+	}
+}
+
+// secretsFit refuses a secret for a parameter that the action did not make for one: what is not, may be logged,
+// shown, or written to the contact. A place that no schema speaks of is none.
+func (p *params) secretsFit(name string, v *Value, want *jsonschema.Schema) {
+	if want != nil {
+		if to, ok := strings.CutPrefix(want.Ref, "#/$defs/"); ok && p.root.Defs[to] != nil {
+			want = p.root.Defs[to]
+		}
+	}
+	if v.secret != "" && (want == nil || !want.WriteOnly) {
+		p.fail(codeSecret, v.at, "the action's author marks a parameter that does with writeOnly in its schema", "%s takes no secret there: %s", p.action, name)
+	}
+	for i, item := range v.list {
+		var of *jsonschema.Schema
+		if want != nil {
+			of = want.Items
+		}
+		p.secretsFit(fmt.Sprintf("%s[%d]", name, i), item, of)
+	}
+	for _, pair := range v.pairs {
+		var of *jsonschema.Schema
+		if want != nil {
+			if of = want.Properties[pair.key]; of == nil {
+				of = want.AdditionalProperties
+			}
+		}
+		p.secretsFit(name+"."+pair.key, pair.val, of)
+	}
+}
