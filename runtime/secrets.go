@@ -20,6 +20,15 @@ type Secrets func(account, name string) (string, error)
 // errNoSecrets is what an engine answers that was given none.
 var errNoSecrets = errors.New("there are no secrets here")
 
+// HasSecret says whether a step of the account would be sent the secret.
+func (e *Engine) HasSecret(account, name string) bool {
+	if e.secrets == nil {
+		return false
+	}
+	_, err := e.secrets(account, name)
+	return err == nil
+}
+
 // fill puts secrets into the parameters of calls on their way to the plugin. The parameters that the journal
 // keeps, and all that decides, have their names only. Runs whose secret is not there wait for it at their step,
 // without an attempt; they are given back beside those that can be called.

@@ -116,6 +116,7 @@ type RunView struct {
 	Due       crm.Nanos     `json:"due,omitzero"`
 	StartedAt crm.Nanos     `json:"started_at"`
 	EndedAt   crm.Nanos     `json:"ended_at,omitzero"`
+	Depth     uint8         `json:"depth,omitempty"`   // how many runs lie between what a person did and this one, each set off by the one before; at most 7
 	Retries   uint32        `json:"retries,omitempty"` // how often somebody let it go on after it had ended
 	RetriedAt crm.Nanos     `json:"retried_at,omitzero"`
 	Steps     []StepView    `json:"steps,omitempty"`
@@ -154,7 +155,7 @@ func runView(tx *store.Tx, r *crm.Run) (RunView, error) {
 	life, err := tx.Life(crm.Key{Account: r.Account, Contact: r.Contact})
 	v := RunView{ID: r.ID, Workflow: r.Workflow, Revision: short(r.Revision), Trigger: r.Trigger, Contact: r.Contact,
 		Status: r.StatusFor(life), Step: r.Step, Reason: r.Reason, Due: r.Due, StartedAt: r.StartedAt, EndedAt: r.EndedAt,
-		Retries: r.Iteration, RetriedAt: r.Retried}
+		Depth: r.Depth, Retries: r.Iteration, RetriedAt: r.Retried}
 	if r.Status == crm.RunFailed {
 		v.Code = r.Code
 	}

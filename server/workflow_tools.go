@@ -164,7 +164,7 @@ type TriggerCount struct {
 func workflowDiff(c *call, q WorkflowDiff) (Diffed, error) {
 	v, defs, err := check(c, WorkflowFiles{Files: q.Files})
 	if err == nil {
-		err = c.warnGrants(&v, defs, nil)
+		err = c.warnHere(&v, defs, nil)
 	}
 	d := Diffed{Workflows: []WorkflowChange{}, Diagnostics: v.Diagnostics, Errors: v.Errors, Warnings: v.Warnings}
 	if err != nil || v.Errors > 0 {

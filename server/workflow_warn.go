@@ -8,9 +8,10 @@ import (
 	"github.com/reprieve-run/reprieve/workflow"
 )
 
-// warnGrants adds a warning for each step whose action the account's workflow of that id has not been granted,
-// beside those that the caller offers. An apply refuses such a file; a check must not find it fine.
-func (c *call) warnGrants(v *Checked, defs []*workflow.Workflow, offered []string) error {
+// warnHere adds a warning for each step whose action the account's workflow of that id has not been granted,
+// beside those that the caller offers: an apply refuses such a file, and a check must not find it fine. And one for
+// each secret that is not set.
+func (c *call) warnHere(v *Checked, defs []*workflow.Workflow, offered []string) error {
 	specs, err := c.Host.Catalogue(c.ctx)
 	if err != nil {
 		return err
@@ -32,6 +33,7 @@ func (c *call) warnGrants(v *Checked, defs []*workflow.Workflow, offered []strin
 			found := workflow.Ungranted(def, cat, func(verb crm.Verb) bool {
 				return slices.Contains(offered, string(verb)) || is != nil && slices.Contains(is.Grants, string(verb))
 			})
+			found = append(found, workflow.Unset(def, func(name string) bool { return !c.Engine.HasSecret(acc.Name, name) })...)
 			v.Diagnostics = append(v.Diagnostics, found...)
 			v.Warnings += len(found)
 		}

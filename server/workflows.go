@@ -49,7 +49,7 @@ func workflowCheck(c *call, q WorkflowFiles) (Checked, error) {
 	if err != nil {
 		return v, err
 	}
-	return v, c.warnGrants(&v, defs, q.Grants)
+	return v, c.warnHere(&v, defs, q.Grants)
 }
 
 // Check checks workflow files against the actions that a catalogue offers. It needs no store. Schedules are judged
@@ -144,7 +144,11 @@ func workflowApply(c *call, q WorkflowFiles) (Checked, error) {
 		}
 		return nil
 	})
-	return v, err
+	if err != nil {
+		return v, err
+	}
+	_ = c.warnHere(&v, defs, nil) // what is applied stays so, whatever keeps the warnings away
+	return v, nil
 }
 
 // grantsFor gives each workflow those of the offered grants that it needs. All that nobody gave it,

@@ -74,6 +74,17 @@ func TestUngranted(t *testing.T) {
 	golden(t, "testdata/check/ungranted.golden", render(ds))
 }
 
+// TestUnset: only the secrets that are missing are named, where they stand.
+func TestUnset(t *testing.T) {
+	t.Parallel()
+	const name = "testdata/check/secrets.yaml"
+	src := files(t, name)[name]
+	w, _ := check(t, src)
+	ds := Unset(w, func(name string) bool { return name != "a" })
+	placed(t, src, ds)
+	golden(t, "testdata/check/unset.golden", render(ds))
+}
+
 func TestNeeds(t *testing.T) {
 	t.Parallel()
 	got := map[string][]crm.Verb{}

@@ -47,6 +47,7 @@ var Codes = map[string]string{
 	warnContinue:    "no step follows the one whose failure is passed over",
 	warnRetry:       "retry cannot do what it says",
 	warnRead:        "the step reads of another what no run has there",
+	warnSecret:      "the operator has not set the secret that the step sends",
 }
 
 const (
@@ -95,4 +96,5 @@ const (
 	warnContinue    = "W308"
 	warnRetry       = "W309"
 	warnRead        = "W310"
+	warnSecret      = "W311"
 )

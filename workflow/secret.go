@@ -24,6 +24,7 @@ var secretWord = regexp.MustCompile(`\$\{[^}]*\bsecrets\b`)
 type Secret struct {
 	Name string
 	path []any // keys and indices
+	at   span
 }
 
 // Secrets gives the secrets that the step's action is sent.
@@ -33,7 +34,7 @@ func (v *Value) secrets(path []any) (all []Secret) {
 	switch {
 	case v == nil:
 	case v.secret != "":
-		all = []Secret{{v.secret, slices.Clone(path)}}
+		all = []Secret{{v.secret, slices.Clone(path), v.at}}
 	default:
 		for i, item := range v.list {
 			all = append(all, item.secrets(append(path, i))...)

@@ -279,6 +279,19 @@ func (n *Node) mentions(flat, code, message, hint string) *triggers.Diagnostic {
 	return nil
 }
 
+// Unset warns of the secrets of a workflow that the operator has not set: the steps would wait for them.
+func Unset(w *Workflow, missing func(name string) bool) triggers.Diagnostics {
+	r := &reader{file: w.file}
+	for i := range w.Nodes {
+		for _, s := range w.Nodes[i].Secrets() {
+			if missing(s.Name) {
+				r.warn(warnSecret, s.at, "the operator sets it in actions.yaml, under secrets and the account's name", "the secret %s is not set; the step would wait for it", s.Name)
+			}
+		}
+	}
+	return sortFindings(r.found)
+}
+
 // Ungranted warns of the steps of a workflow whose actions need a verb that it has not been granted.
 func Ungranted(w *Workflow, cat Catalogue, granted func(crm.Verb) bool) triggers.Diagnostics {
 	r := &reader{file: w.file}

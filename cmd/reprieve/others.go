@@ -192,6 +192,9 @@ func (c *cli) runs() *cobra.Command {
 		if c.format == "table" {
 			head := slices.DeleteFunc([]string{r.ID.String(), r.Workflow, string(r.Status), r.Step, safe(r.Reason)}, func(s string) bool { return s == "" })
 			fmt.Fprintln(c.out, strings.Join(head, "  "))
+			if r.Depth > 0 {
+				fmt.Fprintf(c.out, "set off by a workflow: %d of at most %d that set each other off\n", r.Depth+1, crm.MaxDepth)
+			}
 		}
 		return c.journal(r)
 	}}
