@@ -97,6 +97,11 @@ func (tx *Tx) mayResume(op string, c *crm.Contact, r *crm.Run, life crm.Life) er
 	if s := r.StatusFor(life); s != crm.RunSuspended {
 		return crm.Errorf(op, crm.CodeInvalid, "the run %s is %s", r.ID, s).About(c.ID).WithHint("only a suspended run is resumed")
 	}
+	return tx.mayGoOn(op, c, r)
+}
+
+// mayGoOn refuses any run of a contact or a workflow that is out of it.
+func (tx *Tx) mayGoOn(op string, c *crm.Contact, r *crm.Run) error {
 	if c.Archived.On {
 		return crm.Errorf(op, crm.CodeInvalid, "its contact is archived, and so out of every workflow").About(c.ID).WithHint("reprieve contact unarchive %s", c.ID)
 	}

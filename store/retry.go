@@ -75,19 +75,12 @@ func (tx *Tx) RetryRun(by crm.Actor, id crm.RunID, how Retry) (*crm.Run, error) 
 
 // mayRetry refuses what cannot go on.
 func (tx *Tx) mayRetry(op string, c *crm.Contact, r *crm.Run, life crm.Life) error {
-	switch {
-	case r.Epoch != life.Epoch:
+	if r.Epoch != life.Epoch {
 		return crm.Errorf(op, crm.CodeStale, "its contact was deleted and restored, or archived, since the run %s ended", r.ID).About(c.ID).
 			WithHint("a run goes on only in the life of its contact in which it ended; what triggers it starts a new one")
-	case c.Archived.On:
-		return crm.Errorf(op, crm.CodeInvalid, "its contact is archived, and so out of every workflow").About(c.ID).WithHint("reprieve contact unarchive %s", c.ID)
 	}
-	gone, err := tx.WorkflowGone(r.Account, r.Workflow)
-	if err != nil {
+	if err := tx.mayGoOn(op, c, r); err != nil {
 		return err
-	}
-	if gone {
-		return crm.Errorf(op, crm.CodeNotFound, "the workflow %q was deleted", r.Workflow).About(c.ID).WithHint("apply it again first")
 	}
 	paused, err := tx.WorkflowPaused(r.Account, r.Workflow)
 	if err != nil {
