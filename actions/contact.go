@@ -11,47 +11,50 @@ type deleteParams struct {
 	Reason string `json:"reason,omitempty" jsonschema:"why, for the tombstone and the audit log"`
 }
 
-var contactDelete = sdk.Func(sdk.Action{
+var contactDelete = sdk.Action{
 	Name:    "contact.delete",
 	Summary: "Delete the contact; it can be restored until the recovery window has passed.",
 	Effects: []sdk.EffectKind{sdk.ContactDelete},
-}, func(_ context.Context, in sdk.Input, p deleteParams) (sdk.Result, error) {
-	return onEach(in, sdk.Live, "already deleted", func(i int) sdk.Effect { return sdk.Delete(i, p.Reason) })
-})
+	Run: sdk.Func(func(_ context.Context, call sdk.Call, p deleteParams) (sdk.Effects, error) {
+		return onEach(call, sdk.Live, "already deleted", func(i int) sdk.Effect { return sdk.Delete(i, p.Reason) })
+	}),
+}
 
 type restoreParams struct {
 	Reason string `json:"reason,omitempty" jsonschema:"why, for the receipt and the audit log"`
 }
 
-var contactRestore = sdk.Func(sdk.Action{
+var contactRestore = sdk.Action{
 	Name:    "contact.restore",
 	Summary: "Restore the deleted contact with what the deletion took; starts nothing.",
 	Effects: []sdk.EffectKind{sdk.ContactRestore},
-}, func(_ context.Context, in sdk.Input, p restoreParams) (sdk.Result, error) {
-	return onEach(in, sdk.Deleted, "not deleted", func(i int) sdk.Effect { return sdk.Restore(i, p.Reason) })
-})
+	Run: sdk.Func(func(_ context.Context, call sdk.Call, p restoreParams) (sdk.Effects, error) {
+		return onEach(call, sdk.Deleted, "not deleted", func(i int) sdk.Effect { return sdk.Restore(i, p.Reason) })
+	}),
+}
 
 type purgeParams struct {
 	Reason string `json:"reason,omitempty" jsonschema:"why, for the audit log"`
 }
 
-var contactPurge = sdk.Func(sdk.Action{
+var contactPurge = sdk.Action{
 	Name:    "contact.purge",
 	Summary: "Remove the deleted contact for good, once its recovery window has passed and no hold is on it.",
 	Effects: []sdk.EffectKind{sdk.ContactPurge},
-}, func(_ context.Context, in sdk.Input, p purgeParams) (sdk.Result, error) {
-	return onEach(in, sdk.Deleted, "not deleted", func(i int) sdk.Effect { return sdk.Purge(i, p.Reason) })
-})
+	Run: sdk.Func(func(_ context.Context, call sdk.Call, p purgeParams) (sdk.Effects, error) {
+		return onEach(call, sdk.Deleted, "not deleted", func(i int) sdk.Effect { return sdk.Purge(i, p.Reason) })
+	}),
+}
 
 // onEach makes an effect for each target in the wanted state. With none there is nothing to do: an
 // item that is tried again after it was committed ends here.
-func onEach(in sdk.Input, want sdk.State, otherwise string, effect func(i int) sdk.Effect) (sdk.Result, error) {
-	if len(in.Targets) == 0 {
-		return sdk.Result{}, errNoContact
+func onEach(call sdk.Call, want sdk.State, otherwise string, effect func(i int) sdk.Effect) (sdk.Effects, error) {
+	if len(call.Targets) == 0 {
+		return nil, errNoContact
 	}
-	var effects []sdk.Effect
+	var effects sdk.Effects
 	purged := 0
-	for i, t := range in.Targets {
+	for i, t := range call.Targets {
 		switch t.State {
 		case want:
 			effects = append(effects, effect(i))
@@ -61,11 +64,11 @@ func onEach(in sdk.Input, want sdk.State, otherwise string, effect func(i int) s
 	}
 	switch {
 	case len(effects) > 0:
-		return sdk.Done(effects...), nil
-	case purged == len(in.Targets):
-		return sdk.Skip("purged"), nil
+		return effects, nil
+	case purged == len(call.Targets):
+		return nil, sdk.Skip("purged")
 	}
-	return sdk.Skip(otherwise), nil
+	return nil, sdk.Skip(otherwise)
 }
 
 var errNoContact = sdk.Fail("no_contact", "the step has no contact").WithHint("run it in a workflow that runs for a contact")
@@ -75,39 +78,40 @@ type tagParams struct {
 	Remove []string `json:"remove,omitempty" jsonschema:"tags to remove, in any spelling"`
 }
 
-var contactTag = sdk.Func(sdk.Action{
+var contactTag = sdk.Action{
 	Name:    "contact.tag",
 	Summary: "Add tags to the contact and remove tags from it.",
 	Effects: []sdk.EffectKind{sdk.TagAdd, sdk.TagRemove},
-}, func(_ context.Context, in sdk.Input, p tagParams) (sdk.Result, error) {
-	if err := p.check(); err != nil {
-		return sdk.Result{}, err
-	}
-	return onLive(in, func(i int) (effects []sdk.Effect) {
-		for _, tag := range p.Remove {
-			effects = append(effects, sdk.RemoveTag(i, strings.TrimSpace(tag)))
+	Run: sdk.Func(func(_ context.Context, call sdk.Call, p tagParams) (sdk.Effects, error) {
+		if err := p.check(); err != nil {
+			return nil, err
 		}
-		for _, tag := range p.Add {
-			effects = append(effects, sdk.AddTag(i, strings.TrimSpace(tag)))
-		}
-		return effects
-	})
-})
+		return onLive(call, func(i int) (effects sdk.Effects) {
+			for _, tag := range p.Remove {
+				effects = append(effects, sdk.RemoveTag(i, strings.TrimSpace(tag)))
+			}
+			for _, tag := range p.Add {
+				effects = append(effects, sdk.AddTag(i, strings.TrimSpace(tag)))
+			}
+			return effects
+		})
+	}),
+}
 
 // onLive makes effects for each target, all of which must be live: what else could change is nobody's.
-func onLive(in sdk.Input, effects func(i int) []sdk.Effect) (sdk.Result, error) {
-	if len(in.Targets) == 0 {
-		return sdk.Result{}, errNoContact
+func onLive(call sdk.Call, effects func(i int) sdk.Effects) (sdk.Effects, error) {
+	if len(call.Targets) == 0 {
+		return nil, errNoContact
 	}
-	var all []sdk.Effect
-	for i, t := range in.Targets {
+	var all sdk.Effects
+	for i, t := range call.Targets {
 		if t.State != sdk.Live {
-			return sdk.Result{}, sdk.Fail(string(t.State), "the contact is "+string(t.State)+": nothing of it can change").
+			return nil, sdk.Fail(string(t.State), "the contact is "+string(t.State)+": nothing of it can change").
 				WithHint("branch on the contact's state, or restore it first")
 		}
 		all = append(all, effects(i)...)
 	}
-	return sdk.Done(all...), nil
+	return all, nil
 }
 
 // invalid is what is wrong with the parameters; it must repeat no value.

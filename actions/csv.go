@@ -35,16 +35,15 @@ const keyColumn = "_key"
 // csvExport has the folder of its configuration, and what it has read of the files in it.
 func csvExport() sdk.Action {
 	x := &exporter{files: map[string]*csvFile{}}
-	a := sdk.Func(sdk.Action{
+	return sdk.Action{
 		Name: "csv.export",
 		Summary: "Append the contact as a row to a CSV file in the operator's folder, once per step. A file has the columns of its first row's step " +
 			"and one more, _key, by which a step that is tried again finds its row; who edits the file must keep it. What was written is out of " +
 			"Reprieve's hands: no deletion or erasure reaches it.",
 		Reads:    []string{"created_at", "email", "external_id", "fields", "phone", "tags"},
 		External: true, Idempotent: true,
-	}, x.run)
-	a.Configure = x.configure
-	return a
+		Run: sdk.Func(x.run), Configure: x.configure,
+	}
 }
 
 type exporter struct {
@@ -91,36 +90,36 @@ func strictly(raw json.RawMessage, into any) error {
 
 var csvName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}\.csv$`)
 
-func (x *exporter) run(_ context.Context, in sdk.Input, p csvParams) (sdk.Result, error) {
+func (x *exporter) run(_ context.Context, call sdk.Call, p csvParams) (sdk.Effects, error) {
 	if !csvName.MatchString(p.File) {
-		return sdk.Result{}, invalid("the file's name is not made of letters, digits, dot, dash and underscore, or does not end in .csv")
+		return nil, invalid("the file's name is not made of letters, digits, dot, dash and underscore, or does not end in .csv")
 	}
 	if len(p.Columns) == 0 || len(p.Columns) > 100 {
-		return sdk.Result{}, invalid("there are no columns, or more than 100")
+		return nil, invalid("there are no columns, or more than 100")
 	}
 	for i, c := range p.Columns {
 		if !validColumn(c) || slices.Contains(p.Columns[:i], c) {
-			return sdk.Result{}, invalid("a column is not id, created_at, email, phone, external_id, tags or fields.NAME, or is there twice")
+			return nil, invalid("a column is not id, created_at, email, phone, external_id, tags or fields.NAME, or is there twice")
 		}
 	}
-	if r, err := onLive(in, func(int) []sdk.Effect { return nil }); err != nil {
+	if r, err := onLive(call, func(int) sdk.Effects { return nil }); err != nil {
 		return r, err
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.dir == "" {
-		return sdk.Result{}, sdk.Fail("not_configured", "the operator has set no folder for csv.export").WithHint("set dir for csv.export in actions.yaml: docs/operations.md")
+		return nil, sdk.Fail("not_configured", "the operator has set no folder for csv.export").WithHint("set dir for csv.export in actions.yaml: docs/operations.md")
 	}
-	if in.DryRun {
-		return sdk.Skip("dry run"), nil
+	if call.DryRun {
+		return nil, sdk.Skip("dry run")
 	}
 	var rows [][]string
-	for i, t := range in.Targets {
+	for i, t := range call.Targets {
 		row := make([]string, 0, len(p.Columns)+1)
 		for _, c := range p.Columns {
 			row = append(row, guarded(cell(t, c)))
 		}
-		sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%d", in.IdempotencyKey, i))
+		sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%d", call.Key, i))
 		rows = append(rows, append(row, hex.EncodeToString(sum[:16])))
 	}
 	return x.append(p.File, append(slices.Clone(p.Columns), keyColumn), rows)
@@ -185,23 +184,23 @@ func guarded(s string) string {
 
 // append writes the rows that the file does not have, in one write, and holds it to the disk. The file is
 // locked meanwhile: what another process wrote is seen, and what a kill left half written is cut off.
-func (x *exporter) append(name string, head []string, rows [][]string) (sdk.Result, error) {
+func (x *exporter) append(name string, head []string, rows [][]string) (sdk.Effects, error) {
 	root, err := os.OpenRoot(x.dir) // no link leads out of it
 	if err != nil {
-		return sdk.Result{}, errFolder
+		return nil, errFolder
 	}
 	defer root.Close()
 	f, err := root.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
-		return sdk.Result{}, errFolder
+		return nil, errFolder
 	}
 	defer f.Close()
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
-		return sdk.Result{}, errFolder
+		return nil, errFolder
 	}
 	is, err := x.known(name, f)
 	if err != nil {
-		return sdk.Result{}, err
+		return nil, err
 	}
 	var b bytes.Buffer
 	w := csv.NewWriter(&b)
@@ -213,7 +212,7 @@ func (x *exporter) append(name string, head []string, rows [][]string) (sdk.Resu
 	case first:
 		b.Reset()
 	default:
-		return sdk.Result{}, sdk.Fail("other_columns", "the file has other columns than the step").WithHint("name another file, or move this one away")
+		return nil, sdk.Fail("other_columns", "the file has other columns than the step").WithHint("name another file, or move this one away")
 	}
 	var wrote []string
 	for _, row := range rows {
@@ -225,11 +224,11 @@ func (x *exporter) append(name string, head []string, rows [][]string) (sdk.Resu
 	w.Flush()
 	if delete(x.files, name); len(wrote) > 0 { // not known again until all went well
 		if _, err := f.Write(b.Bytes()); err != nil {
-			return sdk.Result{}, errFolder
+			return nil, errFolder
 		}
 	}
 	if err := f.Sync(); err != nil { // also of rows that a try before may have left unsynced
-		return sdk.Result{}, errFolder
+		return nil, errFolder
 	}
 	is.head = first
 	for _, key := range wrote {
@@ -239,9 +238,9 @@ func (x *exporter) append(name string, head []string, rows [][]string) (sdk.Resu
 		is.size, x.files[name] = is.info.Size(), is
 	}
 	if len(wrote) == 0 {
-		return sdk.Skip("written already"), nil
+		return nil, sdk.Skip("written already")
 	}
-	return sdk.Done(), nil
+	return nil, nil
 }
 
 var errFolder = sdk.Retry(time.Minute, errors.New("the operator's folder or the file in it cannot be written"))

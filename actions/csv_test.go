@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -26,10 +25,9 @@ func exportTo(t testing.TB, dir string) sdk.Action {
 	return a
 }
 
-func row(key, file string, columns []string, c sdk.Contact) sdk.Input {
+func row(key, file string, columns []string, c sdk.Contact) step {
 	params, _ := json.Marshal(csvParams{file, columns})
-	return sdk.Input{Params: params, IdempotencyKey: key, Now: noon, Log: slog.New(slog.DiscardHandler),
-		Targets: []sdk.Target{{ID: "con_x", State: sdk.Live, Contact: c}}}
+	return step{sdk.Call{Key: key, Now: noon, Targets: []sdk.Target{{ID: "con_x", State: sdk.Live, Contact: c}}}, params}
 }
 
 func code(err error) string {
@@ -54,7 +52,7 @@ func TestExport(t *testing.T) {
 	in := row("k1", "out.csv", columns, sdk.Contact{CreatedAt: noon, Email: "ada@example.com", Phone: "+4915112345678", ExternalID: "=1+1",
 		Tags: []string{"a", "b"}, Fields: map[string]any{"note": "@SUM(\"a\",\nb)", "n": -1.5}})
 	in.DryRun = true
-	if r, err := a.Run(t.Context(), in); err != nil || r.Skipped != "dry run" {
+	if r, err := decide(a, in); err != nil || r.Skipped != "dry run" {
 		t.Fatal(r, err)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "out.csv")); err == nil {
@@ -65,7 +63,7 @@ func TestExport(t *testing.T) {
 		if i == 2 {
 			a = exportTo(t, dir)
 		}
-		if r, err := a.Run(t.Context(), in); err != nil || (r.Skipped == "") != (i == 0) {
+		if r, err := decide(a, in); err != nil || (r.Skipped == "") != (i == 0) {
 			t.Fatal(i, r, err)
 		}
 	}
@@ -74,7 +72,7 @@ func TestExport(t *testing.T) {
 	if len(rows) != 2 || strings.Join(rows[0], "|") != strings.Join(columns, "|")+"|_key" || strings.Join(rows[1][:9], "|") != want || len(rows[1][9]) != 32 {
 		t.Errorf("%q", rows)
 	}
-	if _, err := a.Run(t.Context(), row("k2", "out.csv", []string{"id"}, sdk.Contact{})); code(err) != "other_columns" {
+	if _, err := decide(a, row("k2", "out.csv", []string{"id"}, sdk.Contact{})); code(err) != "other_columns" {
 		t.Error(err)
 	}
 }
@@ -104,17 +102,17 @@ func TestExportStaysInItsFolder(t *testing.T) {
 	}
 	a := exportTo(t, dir)
 	for _, name := range []string{"", ".csv", "../victim.csv", "..", "/etc/x.csv", victim, "a/b.csv", `a\b.csv`, "x.txt", "x.csv\x00", "-x.csv", "x.csv ", strings.Repeat("x", 200) + ".csv"} {
-		if _, err := a.Run(t.Context(), row("k", name, []string{"id"}, sdk.Contact{})); code(err) != "invalid_params" {
+		if _, err := decide(a, row("k", name, []string{"id"}, sdk.Contact{})); code(err) != "invalid_params" {
 			t.Errorf("%q: %v", name, err)
 		}
 	}
 	for _, name := range []string{"link.csv", "rel.csv", "folder.csv"} {
-		if _, err := a.Run(t.Context(), row("k", name, []string{"id"}, sdk.Contact{})); code(err) != "retry" {
+		if _, err := decide(a, row("k", name, []string{"id"}, sdk.Contact{})); code(err) != "retry" {
 			t.Errorf("%q: %v", name, err)
 		}
 	}
 	for _, columns := range [][]string{nil, {"password"}, {"id", "id"}, {"fields."}, {"_key"}} {
-		if _, err := a.Run(t.Context(), row("k", "x.csv", columns, sdk.Contact{})); code(err) != "invalid_params" {
+		if _, err := decide(a, row("k", "x.csv", columns, sdk.Contact{})); code(err) != "invalid_params" {
 			t.Errorf("%q: %v", columns, err)
 		}
 	}
@@ -124,7 +122,7 @@ func TestExportStaysInItsFolder(t *testing.T) {
 	if all, _ := os.ReadDir(outer); len(all) != 2 {
 		t.Errorf("%v", all)
 	}
-	if _, err := csvExport().Run(t.Context(), row("k", "x.csv", []string{"id"}, sdk.Contact{})); code(err) != "not_configured" {
+	if _, err := decide(csvExport(), row("k", "x.csv", []string{"id"}, sdk.Contact{})); code(err) != "not_configured" {
 		t.Errorf("without a folder: %v", err)
 	}
 	for _, c := range []string{`{"dir":"relative"}`, `{"dir":"/no/such/folder"}`, `{"folder":"/tmp"}`, `[]`} {
@@ -155,7 +153,7 @@ func TestExportAfterAKill(t *testing.T) {
 				in := row(fmt.Sprint("key", n), "x.csv", []string{"fields.a", "fields.n"}, sdk.Contact{Fields: map[string]any{
 					"a": rapid.OneOf(rapid.String(), rapid.SampledFrom([]string{"\"", "a\nb", "=x", "\r\n", ",", "é", ""})).Draw(rt, "a"), "n": fmt.Sprint(n)}})
 				want[fmt.Sprint(n)] = true
-				if _, err := a.Run(t.Context(), in); err != nil {
+				if _, err := decide(a, in); err != nil {
 					rt.Fatal(err)
 				}
 				after, _ := os.ReadFile(file)
@@ -166,7 +164,7 @@ func TestExportAfterAKill(t *testing.T) {
 				if rapid.Bool().Draw(rt, "restart") {
 					a = exportTo(t, dir)
 				}
-				if _, err := a.Run(t.Context(), in); err != nil {
+				if _, err := decide(a, in); err != nil {
 					rt.Fatal(err)
 				}
 			},

@@ -13,22 +13,24 @@ import (
 // nothing is the parameters of an action that has none.
 type nothing struct{}
 
-var contactArchive = sdk.Func(sdk.Action{
+var contactArchive = sdk.Action{
 	Name: "contact.archive",
 	Summary: "Archive the contact: out of its lists, campaigns and workflows, but not deleted. " +
 		"The run that does it goes on to its end.",
 	Effects: []sdk.EffectKind{sdk.ContactArchive},
-}, func(_ context.Context, in sdk.Input, _ nothing) (sdk.Result, error) {
-	return onLive(in, func(i int) []sdk.Effect { return []sdk.Effect{sdk.Archive(i)} })
-})
+	Run: sdk.Func(func(_ context.Context, call sdk.Call, _ nothing) (sdk.Effects, error) {
+		return onLive(call, func(i int) sdk.Effects { return sdk.Effects{sdk.Archive(i)} })
+	}),
+}
 
-var contactUnarchive = sdk.Func(sdk.Action{
+var contactUnarchive = sdk.Action{
 	Name:    "contact.unarchive",
 	Summary: "Let the archived contact back on its lists; campaigns and workflows that stood still stay so until somebody resumes them.",
 	Effects: []sdk.EffectKind{sdk.ContactUnarchive},
-}, func(_ context.Context, in sdk.Input, _ nothing) (sdk.Result, error) {
-	return onLive(in, func(i int) []sdk.Effect { return []sdk.Effect{sdk.Unarchive(i)} })
-})
+	Run: sdk.Func(func(_ context.Context, call sdk.Call, _ nothing) (sdk.Effects, error) {
+		return onLive(call, func(i int) sdk.Effects { return sdk.Effects{sdk.Unarchive(i)} })
+	}),
+}
 
 // maxFields is how many fields one step sets: the host takes 100 effects of an item.
 const maxFields = 100
@@ -37,30 +39,31 @@ type setParams struct {
 	Fields map[string]any `json:"fields" jsonschema:"the fields by name, each with its new value: text, a number, true or false, or a list of texts; null removes the field"`
 }
 
-var contactSet = sdk.Func(sdk.Action{
+var contactSet = sdk.Action{
 	Name:    "contact.set",
 	Summary: "Set fields of the contact, or remove them.",
 	Effects: []sdk.EffectKind{sdk.FieldSet},
-}, func(_ context.Context, in sdk.Input, p setParams) (sdk.Result, error) {
-	set, err := p.effects()
-	if err != nil {
-		return sdk.Result{}, err
-	}
-	return onLive(in, func(i int) []sdk.Effect {
-		own := slices.Clone(set)
-		for j := range own {
-			own[j].Target = i
+	Run: sdk.Func(func(_ context.Context, call sdk.Call, p setParams) (sdk.Effects, error) {
+		set, err := p.effects()
+		if err != nil {
+			return nil, err
 		}
-		return own
-	})
-})
+		return onLive(call, func(i int) sdk.Effects {
+			own := slices.Clone(set)
+			for j := range own {
+				own[j].Target = i
+			}
+			return own
+		})
+	}),
+}
 
 // effects gives the changes in the order of the fields' names, the same on every attempt.
-func (p setParams) effects() ([]sdk.Effect, error) {
+func (p setParams) effects() (sdk.Effects, error) {
 	if len(p.Fields) == 0 || len(p.Fields) > maxFields {
 		return nil, invalid(fmt.Sprintf("there are %d fields to set; 1 to %d are possible", len(p.Fields), maxFields))
 	}
-	var effects []sdk.Effect
+	var effects sdk.Effects
 	seen := map[string]bool{}
 	for _, name := range slices.Sorted(maps.Keys(p.Fields)) {
 		is := strings.TrimSpace(name)

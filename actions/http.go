@@ -32,7 +32,7 @@ type httpParams struct {
 	URL     string            `json:"url" jsonschema:"where to; its scheme, host and port must be among those that the operator has allowed"`
 	Headers map[string]string `json:"headers,omitempty" jsonschema:"more headers; none that the action or the operator sets, and no secrets: a workflow's file is no place for them"`
 	Bearer  sdk.Secret        `json:"bearer,omitzero" jsonschema:"a secret by reference, as in ${ secrets.crm_token }: it is sent as Authorization: Bearer, unless the operator has set that header"`
-	Body    any               `json:"body,omitempty" jsonschema:"at most 64 KiB: text is sent as it is, anything else as JSON"`
+	Body    json.RawMessage   `json:"body,omitempty" jsonschema:"at most 64 KiB: text is sent as it is, anything else as JSON"`
 }
 
 // The bounds of a request.
@@ -46,16 +46,15 @@ const (
 func httpRequest() sdk.Action { return newRequester(public).action() }
 
 func (x *requester) action() sdk.Action {
-	a := sdk.Func(sdk.Action{
+	return sdk.Action{
 		Name: "http.request",
 		Summary: "Send a request to a server that the operator has allowed, and give its status and what it answers as output. Every attempt at the " +
 			"step carries the same Idempotency-Key and webhook-id, by which the server can tell that it has seen it; where the operator has set a secret it is " +
 			"signed by Standard Webhooks. Redirects are not followed. No answer, 408, 425, 429 and 5xx are tried again, after Retry-After if there is one; any " +
 			"other status but 2xx fails the step under http_ and the number. An answer over 64 KiB is left out.",
 		External: true, Idempotent: true, Timeout: 2 * time.Minute, Parallel: 8,
-	}, x.run)
-	a.Configure = x.configure
-	return a
+		Run: sdk.Func(x.run), Configure: x.configure,
+	}
 }
 
 // site is what the operator has set for a server.
@@ -160,38 +159,38 @@ func headerFits(name, value string) bool {
 		!strings.ContainsFunc(value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) && !slices.Contains(own, http.CanonicalHeaderKey(name))
 }
 
-func (x *requester) run(ctx context.Context, in sdk.Input, p httpParams) (sdk.Result, error) {
-	req, err := x.request(ctx, in, p)
+func (x *requester) run(ctx context.Context, call sdk.Call, p httpParams) (answered, error) {
+	req, err := x.request(ctx, call, p)
 	if err != nil {
-		return sdk.Result{}, err
+		return answered{}, err
 	}
-	if in.DryRun {
-		return sdk.Skip("dry run"), nil
+	if call.DryRun {
+		return answered{}, sdk.Skip("dry run")
 	}
 	resp, err := x.client.Do(req)
 	switch {
 	case errors.Is(err, errInside):
-		return sdk.Result{}, sdk.Fail("not_public", "the server's name leads to an address that is not a public one")
+		return answered{}, sdk.Fail("not_public", "the server's name leads to an address that is not a public one")
 	case err != nil: // its words would repeat the address, and with it what may be personal data
-		return sdk.Result{}, sdk.Retry(0, errors.New("the server did not answer"))
+		return answered{}, sdk.Retry(0, errors.New("the server did not answer"))
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
 	if err != nil {
-		return sdk.Result{}, sdk.Retry(0, errors.New("the server did not answer to the end"))
+		return answered{}, sdk.Retry(0, errors.New("the server did not answer to the end"))
 	}
 	switch s := resp.StatusCode; {
 	case s/100 == 2:
-		return sdk.Done().WithOutput(output(s, answer)), nil
+		return output(s, answer), nil
 	case s == 408 || s == 425 || s == 429 || s >= 500:
-		return sdk.Result{}, sdk.Retry(retryAfter(resp.Header.Get("Retry-After"), in.Now), fmt.Errorf("the server answered %d", s))
+		return answered{}, sdk.Retry(retryAfter(resp.Header.Get("Retry-After"), call.Now), fmt.Errorf("the server answered %d", s))
 	default:
-		return sdk.Result{}, sdk.Fail("http_"+strconv.Itoa(s), fmt.Sprintf("the server answered %d", s))
+		return answered{}, sdk.Fail("http_"+strconv.Itoa(s), fmt.Sprintf("the server answered %d", s))
 	}
 }
 
 // request makes the request, or says why it may not be.
-func (x *requester) request(ctx context.Context, in sdk.Input, p httpParams) (*http.Request, error) {
+func (x *requester) request(ctx context.Context, call sdk.Call, p httpParams) (*http.Request, error) {
 	u, err := url.Parse(p.URL)
 	if err != nil || u.Hostname() == "" || u.User != nil || len(p.URL) > 8<<10 {
 		return nil, invalid("url is not one, is over 8 KiB, or holds a name or a password")
@@ -202,7 +201,7 @@ func (x *requester) request(ctx context.Context, in sdk.Input, p httpParams) (*h
 	if !ok {
 		return nil, sdk.Fail("not_allowed", "the operator has not allowed the server").WithHint("set allow for http.request in actions.yaml: docs/operations.md")
 	}
-	body, kind, err := encoded(in.Params)
+	body, kind, err := encoded(p.Body)
 	if err != nil {
 		return nil, err
 	}
@@ -230,8 +229,8 @@ func (x *requester) request(ctx context.Context, in sdk.Input, p httpParams) (*h
 	for name, v := range s.Headers {
 		req.Header.Set(name, v)
 	}
-	sum := sha256.Sum256([]byte(in.IdempotencyKey))
-	id, at := "msg_"+hex.EncodeToString(sum[:16]), strconv.FormatInt(in.Now.Unix(), 10)
+	sum := sha256.Sum256([]byte(call.Key))
+	id, at := "msg_"+hex.EncodeToString(sum[:16]), strconv.FormatInt(call.Now.Unix(), 10)
 	req.Header.Set("Idempotency-Key", id)
 	req.Header.Set("Webhook-Id", id)
 	req.Header.Set("Webhook-Timestamp", at)
@@ -245,21 +244,15 @@ func (x *requester) request(ctx context.Context, in sdk.Input, p httpParams) (*h
 
 // encoded gives the bytes of a body and their type. JSON stays as the host wrote it: read and written anew,
 // a large number would not be the same.
-func encoded(params json.RawMessage) (body []byte, kind string, err error) {
-	var p struct {
-		Body json.RawMessage `json:"body"`
-	}
-	if json.Unmarshal(params, &p) != nil {
-		return nil, "", invalid("the parameters are not a JSON object")
-	}
+func encoded(sent json.RawMessage) (body []byte, kind string, err error) {
 	var text string
 	switch {
-	case len(p.Body) == 0 || string(p.Body) == "null":
+	case len(sent) == 0 || string(sent) == "null":
 		return nil, "", nil
-	case json.Unmarshal(p.Body, &text) == nil:
+	case json.Unmarshal(sent, &text) == nil:
 		body, kind = []byte(text), "text/plain; charset=utf-8"
 	default:
-		body, kind = p.Body, "application/json"
+		body, kind = sent, "application/json"
 	}
 	if len(body) > maxBody {
 		return nil, "", invalid("the body is over 64 KiB")
@@ -269,9 +262,9 @@ func encoded(params json.RawMessage) (body []byte, kind string, err error) {
 
 // answered is the output of a step.
 type answered struct {
-	Status  int  `json:"status"`
-	Body    any  `json:"body,omitempty"` // of JSON its value, of other text the text
-	Omitted bool `json:"omitted,omitempty"`
+	Status  int  `json:"status" jsonschema:"the status, 200 to 299"`
+	Body    any  `json:"body,omitempty" jsonschema:"of JSON its value, of other text the text"`
+	Omitted bool `json:"omitted,omitempty" jsonschema:"there was a body that a step cannot keep"`
 }
 
 // output leaves a body out that a step cannot keep.

@@ -39,9 +39,8 @@ func allow(server *httptest.Server, more string) string {
 	return fmt.Sprintf(`{"allow":{%q:{%s}}}`, server.URL, more)
 }
 
-func request(params string) sdk.Input {
-	return sdk.Input{Params: json.RawMessage(params), IdempotencyKey: "run/step/0", Now: noon, Log: slog.New(slog.DiscardHandler),
-		Targets: []sdk.Target{{ID: "con_x", State: sdk.Live}}}
+func request(params string) step {
+	return step{sdk.Call{Key: "run/step/0", Now: noon, Targets: []sdk.Target{{ID: "con_x", State: sdk.Live}}}, json.RawMessage(params)}
 }
 
 // A server that holds the action to Standard Webhooks gets the same id and a true signature at each attempt.
@@ -70,25 +69,25 @@ func TestRequest(t *testing.T) {
 	in := request(`{"method":"POST","url":"` + server.URL + `/hook?a=b#c","headers":{"X-A":"1","authorization":"mine"},"body":{"id":9007199254740993,"t":"<é>"}}`)
 	dry := in
 	dry.DryRun = true
-	if r, err := a.Run(t.Context(), dry); err != nil || r.Skipped == "" || len(seen) > 0 {
+	if r, err := decide(a, dry); err != nil || r.Skipped == "" || len(seen) > 0 {
 		t.Fatal("a dry run", r, err, seen)
 	}
 	var again *sdk.RetryError
-	if _, err := a.Run(t.Context(), in); !errors.As(err, &again) || again.After != 7*time.Second {
+	if _, err := decide(a, in); !errors.As(err, &again) || again.After != 7*time.Second {
 		t.Fatal(err)
 	}
-	r, err := a.Run(t.Context(), in)
+	r, err := decide(a, in)
 	if err != nil || len(seen) != 2 || seen[0] != seen[1] || seen[0] == "" || strings.Contains(seen[0], "run") {
 		t.Fatal(r, err, seen)
 	}
-	got, _ := json.Marshal(r.Output)
+	got := r.Output
 	want := `{"status":200,"body":{"auth":"Bearer b","method":"POST","path":"/hook?a=b","sent":{"id":9007199254740993,"t":"<é>"},"type":"application/json","x":"1"}}`
 	if string(got) != strings.NewReplacer("<", `\u003c`, ">", `\u003e`).Replace(want) {
 		t.Errorf("%s", got)
 	}
 	other := in
-	other.IdempotencyKey = "run/step/1"
-	if _, err := a.Run(t.Context(), other); err != nil || seen[2] == seen[1] {
+	other.Key = "run/step/1"
+	if _, err := decide(a, other); err != nil || seen[2] == seen[1] {
 		t.Error("two steps have one key", err)
 	}
 }
@@ -100,13 +99,13 @@ func TestBearer(t *testing.T) {
 	defer server.Close()
 	in := request(`{"method":"GET","url":"` + server.URL + `","bearer":"hush"}`)
 	for settings, want := range map[string]string{"": `"Bearer hush"`, `"headers":{"Authorization":"Basic b"}`: `"Basic b"`} {
-		r, err := toLoopback(t, allow(server, settings)).Run(t.Context(), in)
-		if got, _ := json.Marshal(r.Output); err != nil || !strings.Contains(string(got), want) {
+		r, err := decide(toLoopback(t, allow(server, settings)), in)
+		if got := r.Output; err != nil || !strings.Contains(string(got), want) {
 			t.Error(string(got), err)
 		}
 	}
 	in = request(`{"method":"GET","url":"` + server.URL + `","bearer":"a\r\nX-A: 1"}`)
-	if _, err := toLoopback(t, allow(server, "")).Run(t.Context(), in); err == nil || strings.Contains(err.Error(), "X-A") {
+	if _, err := decide(toLoopback(t, allow(server, "")), in); err == nil || strings.Contains(err.Error(), "X-A") {
 		t.Error("a header was smuggled in:", err)
 	}
 }
@@ -149,11 +148,10 @@ func TestAnswers(t *testing.T) {
 		"/bytes": `{"status":200,"omitted":true}`, "/away": "http_307", "/own": "http_302", "/dies": "retry", "/half": "retry",
 		"/400": "http_400", "/404": "http_404", "/410": "http_410", "/408": "retry", "/425": "retry", "/429": "retry", "/500": "retry", "/503": "retry",
 	} {
-		r, err := a.Run(t.Context(), request(`{"method":"GET","url":"`+server.URL+path+`"}`))
+		r, err := decide(a, request(`{"method":"GET","url":"`+server.URL+path+`"}`))
 		got := code(err)
 		if err == nil {
-			b, _ := json.Marshal(r.Output)
-			got = string(b)
+			got = string(r.Output)
 		}
 		if got != want {
 			t.Errorf("%s: %s, want %s", path, got, want)
@@ -182,14 +180,14 @@ func TestRequestIsRefused(t *testing.T) {
 		"//example.com/": "not_allowed", "example.com": "invalid_params", "": "invalid_params", "file:///etc/passwd": "invalid_params", "gopher://example.com": "not_allowed",
 	} {
 		params, _ := json.Marshal(map[string]string{"method": "GET", "url": url})
-		if _, err := a.Run(t.Context(), request(string(params))); code(err) != want {
+		if _, err := decide(a, request(string(params))); code(err) != want {
 			t.Errorf("%s: %v, want %s", url, err, want)
 		}
 	}
 	a = toLoopback(t, allow(server, ""))
 	for _, more := range []string{`"headers":{"Host":"x"}`, `"headers":{"idempotency-key":"x"}`, `"headers":{"webhook-signature":"x"}`, `"headers":{"a":"b\r\nc: d"}`,
 		`"headers":{"a b":"c"}`, `"headers":{"":"c"}`, `"headers":{"Transfer-Encoding":"chunked"}`, `"body":"` + strings.Repeat("x", maxBody+1) + `"`} {
-		if _, err := a.Run(t.Context(), request(`{"method":"POST","url":"`+server.URL+`",`+more+`}`)); code(err) != "invalid_params" {
+		if _, err := decide(a, request(`{"method":"POST","url":"`+server.URL+`",`+more+`}`)); code(err) != "invalid_params" {
 			t.Errorf("%.60s: %v", more, err)
 		}
 	}
@@ -221,7 +219,7 @@ func TestRequestStaysOutside(t *testing.T) {
 		if err := a.Configure([]byte(`{"allow":{"` + at + `":{}}}`)); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := a.Run(t.Context(), request(`{"method":"GET","url":"`+at+`"}`)); code(err) != "not_public" {
+		if _, err := decide(a, request(`{"method":"GET","url":"`+at+`"}`)); code(err) != "not_public" {
 			t.Errorf("%s: %v", at, err)
 		}
 	}

@@ -18,17 +18,18 @@ var logLevels = map[string]slog.Level{
 
 // logWrite reads no fact: only what the workflow's author puts into the text is written. The log is
 // not counted as the outside world: a step that is tried again may write its line again.
-var logWrite = sdk.Func(sdk.Action{
+var logWrite = sdk.Action{
 	Name:    "log.write",
 	Summary: "Write a line to the log.",
-}, func(ctx context.Context, in sdk.Input, p logParams) (sdk.Result, error) {
-	level, ok := logLevels[p.Level]
-	if !ok {
-		return sdk.Result{}, sdk.Fail("invalid_params", "there is no such level").WithHint("debug, info, warn or error")
-	}
-	if in.DryRun {
-		return sdk.Skip("dry run"), nil
-	}
-	in.Log.Log(ctx, level, p.Text)
-	return sdk.Done(), nil
-})
+	Run: sdk.Func(func(ctx context.Context, call sdk.Call, p logParams) (sdk.Effects, error) {
+		level, ok := logLevels[p.Level]
+		if !ok {
+			return nil, sdk.Fail("invalid_params", "there is no such level").WithHint("debug, info, warn or error")
+		}
+		if call.DryRun {
+			return nil, sdk.Skip("dry run")
+		}
+		call.Log.Log(ctx, level, p.Text)
+		return nil, nil
+	}),
+}

@@ -15,21 +15,22 @@ type taskParams struct {
 	Due   string `json:"due,omitempty" jsonschema:"when it is due: an instant as 2026-05-04T09:00:00Z, or a time from the step on as 3d, 36h or 90m"`
 }
 
-var taskCreate = sdk.Func(sdk.Action{
+var taskCreate = sdk.Action{
 	Name:    "task.create",
 	Summary: "Create a task of the contact.",
 	Effects: []sdk.EffectKind{sdk.TaskCreate},
-}, func(_ context.Context, in sdk.Input, p taskParams) (sdk.Result, error) {
-	due, err := p.due(in.Now)
-	if err != nil {
-		return sdk.Result{}, err
-	}
-	title := strings.TrimSpace(p.Title)
-	if title == "" {
-		return sdk.Result{}, invalid("the title is empty")
-	}
-	return onLive(in, func(i int) []sdk.Effect { return []sdk.Effect{sdk.CreateTask(i, title, p.Body, due)} })
-})
+	Run: sdk.Func(func(_ context.Context, call sdk.Call, p taskParams) (sdk.Effects, error) {
+		due, err := p.due(call.Now)
+		if err != nil {
+			return nil, err
+		}
+		title := strings.TrimSpace(p.Title)
+		if title == "" {
+			return nil, invalid("the title is empty")
+		}
+		return onLive(call, func(i int) sdk.Effects { return sdk.Effects{sdk.CreateTask(i, title, p.Body, due)} })
+	}),
+}
 
 // due reads the instant, which must lie within what a store can hold.
 func (p taskParams) due(now time.Time) (time.Time, error) {
@@ -62,13 +63,14 @@ type noteParams struct {
 	Body  string `json:"body" jsonschema:"the note"`
 }
 
-var noteCreate = sdk.Func(sdk.Action{
+var noteCreate = sdk.Action{
 	Name:    "note.create",
 	Summary: "Create a note of the contact.",
 	Effects: []sdk.EffectKind{sdk.NoteCreate},
-}, func(_ context.Context, in sdk.Input, p noteParams) (sdk.Result, error) {
-	if strings.TrimSpace(p.Title+p.Body) == "" {
-		return sdk.Result{}, invalid("the note says nothing")
-	}
-	return onLive(in, func(i int) []sdk.Effect { return []sdk.Effect{sdk.CreateNote(i, strings.TrimSpace(p.Title), p.Body)} })
-})
+	Run: sdk.Func(func(_ context.Context, call sdk.Call, p noteParams) (sdk.Effects, error) {
+		if strings.TrimSpace(p.Title+p.Body) == "" {
+			return nil, invalid("the note says nothing")
+		}
+		return onLive(call, func(i int) sdk.Effects { return sdk.Effects{sdk.CreateNote(i, strings.TrimSpace(p.Title), p.Body)} })
+	}),
+}

@@ -23,9 +23,14 @@ type Options struct {
 	Tagged   int           // from a tag to a delete, in one round
 	Rounds   int           // at least five, or a median says little
 	Slice    time.Duration // of one contestant of the ingest in one round
+	Rules    []int         // how many an event is held up to
+	Waits    int           // runs that become due at one instant
+	Sleepers int           // runs that sleep in one store
+	Cases    int           // of tests of workflows
 	Only     *regexp.Regexp
 	Dir      string    // where the files go; "" is the system's temporary directory
 	Builtin  []string  // argv that serves a built-in action once its name is appended
+	Idle     []string  // argv that calls Idle once the path of a store is appended
 	Progress io.Writer // a line for each round; nil: none
 	// Around is called when a contestant that is not a floor begins, with the name of the contest;
 	// what it gives is called at the end. For profiles; may be nil.
@@ -34,12 +39,14 @@ type Options struct {
 
 // Full is what docs/performance.md quotes: some minutes.
 func Full() Options {
-	return Options{Contacts: 100_000, Tagged: 2000, Rounds: 5, Slice: time.Second}
+	return Options{Contacts: 100_000, Tagged: 2000, Rounds: 5, Slice: time.Second,
+		Rules: []int{100, 1000, 10_000}, Waits: 100_000, Sleepers: 200_000, Cases: 1000}
 }
 
-// Short takes less than a minute.
+// Short takes about a minute.
 func Short() Options {
-	return Options{Contacts: 5000, Tagged: 1000, Rounds: 5, Slice: 200 * time.Millisecond}
+	return Options{Contacts: 5000, Tagged: 1000, Rounds: 5, Slice: 200 * time.Millisecond,
+		Rules: []int{100, 1000, 10_000}, Waits: 5000, Sleepers: 10_000, Cases: 200}
 }
 
 // scenario is one or several contests that share their files.
@@ -75,7 +82,8 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 	for _, make := range []struct {
 		name string
 		new  func(context.Context, *run) (scenario, error)
-	}{{"ingest", newIngest}, {"pipeline", newPipeline}, {"life", newLife}, {"weight", newWeight}} {
+	}{{"ingest", newIngest}, {"pipeline", newPipeline}, {"life", newLife}, {"weight", newWeight},
+		{"workflows/match", newMatch}, {"workflows/waits", newWaits}, {"workflows/sleepers", newSleepers}, {"workflows/tests", newCases}} {
 		if o.Only != nil && !o.Only.MatchString(make.name) {
 			continue
 		}
@@ -136,7 +144,7 @@ func processorTime() time.Duration {
 
 // contestant is timed for what is measured and announced to Options.Around.
 func (r *run) contestant(contest string, f func() error) (spent, error) {
-	if r.o.Around != nil {
+	if r.o.Around != nil && contest != "" {
 		defer r.o.Around(contest)()
 	}
 	return timed(f)

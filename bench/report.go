@@ -86,9 +86,9 @@ func (r *Report) Write(w io.Writer) error {
 		if row.Cost {
 			times = " ×"
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %.2f%s | %.2f–%.2f | %d | %s | %.2f%s | %s |\n", row.Contest, row.Floor, rate(row.ours), rate(row.floor),
-			row.Median(), times, slices.Min(row.Ratios), slices.Max(row.Ratios), len(row.Ratios), row.verdict(),
-			median(row.CPU), times, figure(median(row.work)))
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s%s | %s–%s | %d | %s | %s%s | %s |\n", row.Contest, row.Floor, rate(row.ours), rate(row.floor),
+			ratio(row.Median()), times, ratio(slices.Min(row.Ratios)), ratio(slices.Max(row.Ratios)), len(row.Ratios), row.verdict(),
+			ratio(median(row.CPU)), times, figure(median(row.work)))
 	}
 	fmt.Fprintln(&b, "\n“×” is the contestant's time as a multiple of the floor's; without it, the contestant's rate as a part of the floor's.")
 	fmt.Fprintln(&b, "The last two columns are the same ratio of processor time, and the contestant's processor time for one item.")
@@ -131,6 +131,14 @@ func figure(f float64) string {
 		return fmt.Sprintf("%.0f", f)
 	case f >= 10:
 		return fmt.Sprintf("%.1f", f)
+	}
+	return fmt.Sprintf("%.2f", f)
+}
+
+// ratio shows two digits behind the point, and more where they are all that there is.
+func ratio(f float64) string {
+	if f < 0.1 {
+		return fmt.Sprintf("%.4f", f)
 	}
 	return fmt.Sprintf("%.2f", f)
 }

@@ -45,11 +45,14 @@ const (
 	WorkflowPaused    EventKind = "workflow.paused"
 	WorkflowResumed   EventKind = "workflow.resumed"
 	PolicyChanged     EventKind = "policy.changed"
+	PluginChanged     EventKind = "plugin.changed" // a version was installed, came into use or was removed
 	AccountHIPAA      EventKind = "account.hipaa"
 	OperationAccepted EventKind = "operation.accepted"
 	OperationEnded    EventKind = "operation.ended"
 	ObjectChanged     EventKind = "object.changed" // a list, campaign, company or opportunity
 	ClockConfirmed    EventKind = "clock.confirmed"
+	MasterKeyRotated  EventKind = "store.key_rotated" // the store's data key was wrapped anew
+	AuditKeyRotated   EventKind = "audit.key_rotated" // Name is the new public key
 )
 
 // EventField says what a condition finds under event.NAME for one kind of event.

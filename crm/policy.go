@@ -11,7 +11,9 @@ const (
 	Operator Role = "operator"
 	Agent    Role = "agent"
 	Viewer   Role = "viewer"
-	System   Role = "system"
+	// Auditor reads the audit, retention, holds, the policy and the shape of runs, and nothing that is personal.
+	Auditor Role = "auditor"
+	System  Role = "system"
 )
 
 // Actor is who did something: user:1000, workflow:unsubscribed-cleanup, system:sweep.
@@ -62,6 +64,8 @@ const (
 	VerbResume  Verb = "run.resume"
 	VerbPolicy  Verb = "policy.set"
 	VerbWrite   Verb = "contact.write" // create, tag, import, records
+	VerbAudit   Verb = "audit.read"    // the log, without what is sealed in it
+	VerbValues  Verb = "audit.values"  // what is sealed in it
 )
 
 // Account is a tenant: it owns contacts, policy and workflows.
@@ -89,6 +93,7 @@ type Policy struct {
 	Suppression Suppression     `cbor:"6,keyasint"`
 	Inbound     InboundRule     `cbor:"7,keyasint"`
 	Runs        RunRules        `cbor:"8,keyasint,omitzero"`
+	Audit       AuditRules      `cbor:"9,keyasint,omitzero"`
 }
 
 // DeleteRules say when a contact may be deleted, and what becomes of what hangs on it.
@@ -137,6 +142,11 @@ type Suppression struct {
 // RunRules say what becomes of runs.
 type RunRules struct {
 	KeepFinished Nanos `cbor:"1,keyasint,omitempty"` // from the end of a run; 0: for ever
+}
+
+// AuditRules say how long the log is kept.
+type AuditRules struct {
+	Keep Nanos `cbor:"1,keyasint,omitempty"` // from when an entry was written; 0: for ever
 }
 
 // Rule is a value of a knob.
@@ -194,6 +204,8 @@ func DefaultPolicy() Policy {
 			VerbApply:   {Admin},
 			VerbResume:  {Admin},
 			VerbWrite:   {Admin, Operator, Agent},
+			VerbAudit:   {Admin, Auditor},
+			VerbValues:  {Admin},
 		},
 		Delete: DeleteRules{
 			WhenEnrolled: Remove,
@@ -227,7 +239,11 @@ func (p Policy) Allows(r Role, v Verb) bool {
 		v = VerbPurge
 	}
 	roles, named := p.Permissions[v]
-	if !named {
+	switch {
+	case named:
+	case v == VerbAudit: // a policy from before there were auditors
+		roles = []Role{Admin, Auditor}
+	default:
 		roles = []Role{Admin}
 	}
 	return slices.Contains(roles, r)

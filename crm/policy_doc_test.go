@@ -74,6 +74,9 @@ func legalValues() map[string]string {
 	want := map[string]string{
 		"preset":                                 "default; highlevel; highlevel-strict; kyrios; activecampaign; no-loss | hipaa; Default;",
 		"permissions.export":                     "admin; viewer; admin, operator, agent, viewer | system; root; admin, root;",
+		"permissions.audit":                      "admin; auditor; admin, operator, agent, viewer, auditor | system; root; auditor,;",
+		"permissions.audit_values":               "admin; auditor; admin, operator, agent, viewer, auditor | system; root; auditor,;",
+		"audit.keep":                             "0; 365d; 1s; 36h0m0s; 3650d | 0d; -1d; 90; 3651d; 1500ms; never;",
 		"delete.when_enrolled":                   "remove; block | keep; Block; true;",
 		"delete.confirm":                         "none; type_DELETE; type_count | yes_no; delete;",
 		"delete.export_before":                   "off; warn; required | on; false;",
@@ -233,8 +236,8 @@ func TestPolicyMistakes(t *testing.T) {
 		`restore.conflict: must be block | skip | drop_identifier`,
 		`retention.window: must be a duration in whole seconds, up to 3650d: 60d`,
 		`suppression: must have keys of its own: keep_unsubscribed`,
-		`…: there is no such key; the keys here are preset, permissions, delete, retention, restore, suppression, inbound_on_deleted, runs`,
-		`…: there is no such key; the keys here are preset, permissions, delete, retention, restore, suppression, inbound_on_deleted, runs`,
+		`…: there is no such key; the keys here are preset, permissions, delete, retention, restore, suppression, inbound_on_deleted, runs, audit`,
+		`…: there is no such key; the keys here are preset, permissions, delete, retention, restore, suppression, inbound_on_deleted, runs, audit`,
 	}
 	var e *Error
 	if got := lines(err); !slices.Equal(got, want) || !errors.As(err, &e) || e.Code != CodeInvalid || e.Hint == "" {
@@ -317,7 +320,7 @@ func TestPolicyJSON(t *testing.T) {
 	at := -1
 	for _, key := range []string{`{"preset":"default","permissions":{"delete":["admin"],`, `},"delete":{"when_enrolled":"remove","associated":{"conversations":`,
 		`"tags":"keep"},"confirm":`, `"limits":{"per_operation":0,`, `"on_exceed":"pause"},"approval_above":0},"retention":{"window":"60d",`,
-		`"restore":{"enabled":true,"associated":"all","opportunity_primary":"keep",`, `"suppression":{"keep_unsubscribed":true},"inbound_on_deleted":"queue","runs":{"keep_finished":"90d"}}`} {
+		`"restore":{"enabled":true,"associated":"all","opportunity_primary":"keep",`, `"suppression":{"keep_unsubscribed":true},"inbound_on_deleted":"queue","runs":{"keep_finished":"90d"},"audit":{"keep":"0"}}`} {
 		next := strings.Index(string(b), key)
 		if next <= at {
 			t.Errorf("%s is at %d, after %d", key, next, at)

@@ -237,7 +237,7 @@ func may(path, what, help string, v Verb, roles ...Role) Knob {
 		says: func(v any) string { return "only " + showValue(v) + " may " + what },
 		get: func(p *Policy) any {
 			held := []string{}
-			for _, r := range []Role{Admin, Operator, Agent, Viewer} {
+			for _, r := range []Role{Admin, Operator, Agent, Viewer, Auditor} {
 				if p.Allows(r, v) {
 					held = append(held, string(r))
 				}

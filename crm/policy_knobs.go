@@ -13,6 +13,7 @@ const (
 	sinceRestore  = "This applies to restores from now on, also of contacts deleted before."
 	sincePurge    = "This applies to purges from now on, also of contacts deleted before; what earlier purges kept of other addresses stays."
 	sinceFinished = "This is read by each sweep, so it applies to all runs that are there, also those that ended before."
+	sinceKept     = "This is read by each sweep, so it applies to all entries that are there, also those written before; what was removed does not come back."
 	sinceInbound  = "This applies to messages from now on; what waits already goes on waiting."
 )
 
@@ -57,7 +58,10 @@ func Knobs() []Knob {
 			value{string(InboundNewContact), "a message for a deleted contact makes a new contact"}),
 		keep("runs.keep_finished", "How long a finished run is kept with its journal, from its end; unfinished and suspended ones stay.", sinceFinished,
 			func(p *Policy) *Nanos { return &p.Runs.KeepFinished },
-			"a finished run is kept for %s", "finished runs are kept for ever"))
+			"a finished run is kept for %s", "finished runs are kept for ever"),
+		keep("audit.keep", "How long an entry of the audit is kept, from when it was written, and at least as long as the recovery window; purges take none away.", sinceKept,
+			func(p *Policy) *Nanos { return &p.Audit.Keep },
+			"an entry of the audit is kept for %s", "the audit is kept for ever"))
 }
 
 // permissionKnobs are the verbs. A viewer may export at most: whatever else there is changes something.
@@ -71,6 +75,8 @@ func permissionKnobs() []Knob {
 		may("permissions.write", "create, change and import contacts", "Who may create, change and import contacts.", VerbWrite, Admin, Operator, Agent),
 		may("permissions.apply", "make a workflow active", "Who may make a workflow active (S2.17).", VerbApply, Admin, Operator, Agent),
 		may("permissions.resume", "resume what a restore left suspended", "Who may resume what a restore left suspended (S3.4).", VerbResume, Admin, Operator, Agent),
+		may("permissions.audit", "read the audit", "Who may list and export the audit, without what is sealed in it (S4.7).", VerbAudit, Admin, Operator, Agent, Viewer, Auditor),
+		may("permissions.audit_values", "see the values in the audit", "Who sees what is sealed in the audit as well: the values before and after; in a HIPAA account nobody does.", VerbValues, Admin, Operator, Agent, Viewer, Auditor),
 	}
 }
 

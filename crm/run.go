@@ -68,6 +68,13 @@ type Run struct {
 	Retried   Nanos  `cbor:"24,keyasint,omitempty"` // when it last was
 	// Code is that of the failure which a failed run ended by.
 	Code string `cbor:"25,keyasint,omitempty"`
+	// Mode and Max are those of its revision: how many may be under its key.
+	Mode RunMode `cbor:"26,keyasint,omitempty"`
+	Max  uint32  `cbor:"27,keyasint,omitempty"`
+	// Since is the entry of the log behind which the next wait for an event listens: what stood last when the
+	// first of the actions directly before it was begun, who may be answered before they are over; 0: from when
+	// the wait begins.
+	Since uint64 `cbor:"28,keyasint,omitempty"`
 }
 
 // OnTombstone says whether the run stands on a deleted contact: it deleted it itself, or was started

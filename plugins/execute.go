@@ -26,26 +26,25 @@ import (
 // Retry with CodeNotSent for items that never reached the plugin; and NoOutcome for items that did
 // and may have run. crm.CodeUnavailable means that trying again with the same keys may work.
 func (h *Host) Execute(ctx context.Context, action string, b Batch) ([]Outcome, error) {
-	p, err := h.enter(action)
-	if err != nil {
+	if _, err := h.enter(action); err != nil {
 		return nil, err
 	}
 	defer h.calls.Done()
 	if err := b.check(action); err != nil {
 		return nil, err
 	}
-	return p.executeAll(ctx, action, b)
+	return h.executeAll(ctx, action, b)
 }
 
 // executeAll makes calls until each item has its outcome. What a plugin hands back unrun goes into
 // another call, as long as each call gets something done.
-func (p *plugin) executeAll(ctx context.Context, action string, b Batch) ([]Outcome, error) {
+func (h *Host) executeAll(ctx context.Context, action string, b Batch) ([]Outcome, error) {
 	out := make([]Outcome, len(b.Items))
 	for i := range out {
 		out[i] = Outcome{Status: Retry, Code: CodeNotSent, Message: "the item was not sent to the plugin"}
 	}
 	for from := 0; from < len(b.Items); {
-		n, err := p.executeSome(ctx, action, b, from, out)
+		n, err := h.executeSome(ctx, action, b, from, out)
 		if err != nil {
 			return out, err
 		}
@@ -69,7 +68,7 @@ func (p *plugin) executeAll(ctx context.Context, action string, b Batch) ([]Outc
 			again = append(again, failed(CodeProtocol, "the plugin began no item of the call"))
 		}
 	default:
-		again, err = p.executeAll(ctx, action, rest)
+		again, err = h.executeAll(ctx, action, rest)
 	}
 	for i, at := range unrun {
 		out[at] = again[i]
@@ -96,7 +95,26 @@ func (b Batch) check(action string) error {
 	return nil
 }
 
-// executeSome makes one call for as many items from one on as fit, and says how many they were.
+// executeSome makes one call for as many items from one on as fit, and says how many they were. A plugin
+// that is replaced while the call waits has not seen it: it goes to the one that took its place.
+func (h *Host) executeSome(ctx context.Context, action string, b Batch, from int, out []Outcome) (int, error) {
+	for {
+		h.mu.Lock()
+		p := h.actions[action]
+		h.mu.Unlock()
+		if p == nil {
+			return 0, noAction(action)
+		}
+		n, err := p.executeSome(ctx, action, b, from, out)
+		if err != nil && !errors.Is(err, errRetired) {
+			p.failed(err)
+		}
+		if !errors.Is(err, errRetired) || !h.replaced(action, p) {
+			return n, err
+		}
+	}
+}
+
 func (p *plugin) executeSome(ctx context.Context, action string, b Batch, from int, out []Outcome) (int, error) {
 	select {
 	case p.slots <- struct{}{}:
@@ -104,13 +122,23 @@ func (p *plugin) executeSome(ctx context.Context, action string, b Batch, from i
 	case <-ctx.Done():
 		return 0, p.unavailable(ctx.Err())
 	}
-	proc, err := p.ready(ctx)
+	proved, err := p.admit(ctx)
 	if err != nil {
 		return 0, err
 	}
+	alive := false
+	defer func() { proved(alive) }()
+	proc, err := p.fit(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer p.leave(proc)
 	spec, ok := p.spec(action)
 	if !ok {
 		return 0, p.unavailable(errors.New("it no longer has the action"))
+	}
+	if b.As != nil && !b.As.same(spec) {
+		return 0, p.unavailable(errors.New("another version, which declares other things, has taken its place"))
 	}
 	req, n := request(spec, b, from)
 	items, res := b.Items[from:from+n], out[from:from+n]
@@ -123,6 +151,7 @@ func (p *plugin) executeSome(ctx context.Context, action string, b Batch, from i
 	if err != nil {
 		return n, err
 	}
+	alive = true
 	got, err := settle(spec, items, reply.GetOutcomes())
 	if err != nil {
 		return n, err

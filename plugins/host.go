@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -36,15 +37,11 @@ type Options struct {
 	Config       func(plugin string) ([]byte, error)
 	StartTimeout time.Duration // until a plugin has described itself; 0 is 10 s
 	KillTimeout  time.Duration // for a plugin to end by itself; 0 is 3 s
-}
-
-// Process is how one plugin is.
-type Process struct {
-	Plugin, Version string
-	PID             int // 0: not running
-	Restarts        int
-	Actions         []string
-	Broken          error // why it did not start the last time; nil if it did or was not needed yet
+	// BuiltinNetwork are those of BuiltinNames that may use the network. The others are cut off from it where the
+	// system allows, like a third party's plugin that declares no network, and any that is only being installed.
+	BuiltinNetwork []string
+	Hidden         string // the data directory, which a third party's process must not read; "": none
+	Memory         int64  // bytes that a third party's process may use; 0 is 1 GiB, less is no limit
 }
 
 // Host runs plugins. It is safe for concurrent use.
@@ -55,10 +52,15 @@ type Host struct {
 
 	installing sync.Mutex
 	calls      sync.WaitGroup // Executes under way
+	drains     sync.WaitGroup // plugins that were replaced and answer what they are at,
+	leaving    atomic.Int32   // so many of them
+	cut        context.Context
+	cutOff     context.CancelFunc // ends them at once
 
 	mu      sync.Mutex
 	plugins map[string]*plugin // by name; a built-in one has its action's
 	actions map[string]*plugin
+	lock    Lock // as it was read or written last
 	closed  bool
 }
 
@@ -74,9 +76,10 @@ func New(o Options) (*Host, error) {
 		o.KillTimeout = 3 * time.Second
 	}
 	if o.Lock == "" && o.Dir != "" {
-		o.Lock = filepath.Join(o.Dir, "plugins.lock")
+		o.Lock = filepath.Join(o.Dir, lockName)
 	}
-	h := &Host{o: o, now: time.Now, plugins: map[string]*plugin{}, actions: map[string]*plugin{}}
+	h := &Host{o: o, now: time.Now, plugins: map[string]*plugin{}, actions: map[string]*plugin{}, lock: Lock{Format: lockFormat}}
+	h.cut, h.cutOff = context.WithCancel(context.Background())
 	var err error
 	if h.dir, err = privateDir(o.RunDir); err != nil {
 		return nil, crm.Errorf("make the directory for plugin sockets", crm.CodeInvalid, "%w", err)
@@ -87,7 +90,9 @@ func New(o Options) (*Host, error) {
 			if len(names) > 1 {
 				name = builtinGroup
 			}
-			h.add(newPlugin(name, names, h.launch(name, image{argv: append(slices.Clone(o.Builtin), word)}), expectActions(names...)))
+			l := h.launch(name, image{argv: append(slices.Clone(o.Builtin), word)})
+			l.network = slices.Contains(o.BuiltinNetwork, word)
+			h.add(newPlugin(name, names, l, expectActions(l.network, names...)))
 		}
 	}
 	if err := h.addInstalled(); err != nil {
@@ -98,7 +103,11 @@ func New(o Options) (*Host, error) {
 }
 
 func (h *Host) launch(name string, im image) launch {
-	return launch{plugin: name, settings: h.o.Config, image: im, private: h.dir, log: h.o.Log, timeout: h.o.StartTimeout, kill: h.o.KillTimeout, now: h.now}
+	conf := confine{trusted: im.folder == "", hidden: h.o.Hidden, memory: uint64(max(0, h.o.Memory))}
+	if h.o.Memory == 0 {
+		conf.memory = defaultMemory
+	}
+	return launch{plugin: name, settings: h.o.Config, image: im, conf: conf, private: h.dir, log: h.o.Log, timeout: h.o.StartTimeout, kill: h.o.KillTimeout, now: h.now}
 }
 
 // add makes a plugin known; the caller holds mu or is New. What it replaces is given back.
@@ -129,16 +138,28 @@ func (h *Host) Catalogue(ctx context.Context) (map[string]Spec, error) {
 // Spec gives one action, starting its plugin if it has not described itself yet. The error is that no
 // plugin has the action, or that it cannot run now.
 func (h *Host) Spec(ctx context.Context, action string) (Spec, error) {
-	p, err := h.enter(action)
-	if err != nil {
-		return Spec{}, err
+	for {
+		p, err := h.enter(action)
+		if err != nil {
+			return Spec{}, err
+		}
+		specs := map[string]Spec{}
+		err = h.describe(ctx, p, specs)
+		h.calls.Done()
+		if err != nil {
+			return Spec{}, err
+		}
+		if s := specs[action]; !errors.Is(s.Broken, errRetired) || !h.replaced(action, p) {
+			return s, s.Broken
+		}
 	}
-	defer h.calls.Done()
-	specs := map[string]Spec{}
-	if err := h.describe(ctx, p, specs); err != nil {
-		return Spec{}, err
-	}
-	return specs[action], specs[action].Broken
+}
+
+// replaced says whether calls of the action go to another plugin by now.
+func (h *Host) replaced(action string, p *plugin) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.actions[action] != p
 }
 
 func (h *Host) describe(ctx context.Context, p *plugin, into map[string]Spec) error {
@@ -172,21 +193,6 @@ func (h *Host) describe(ctx context.Context, p *plugin, into map[string]Spec) er
 	return nil
 }
 
-// Processes gives how each plugin is, in name order.
-func (h *Host) Processes() []Process {
-	var out []Process
-	for _, p := range h.all() {
-		p.mu.Lock()
-		s := Process{Plugin: p.name, Version: p.version, Restarts: p.restarts, Actions: slices.Clone(p.actions), Broken: p.broken}
-		if p.proc != nil && p.proc.alive() {
-			s.PID = p.proc.pid()
-		}
-		p.mu.Unlock()
-		out = append(out, s)
-	}
-	return out
-}
-
 // all gives the plugins in name order.
 func (h *Host) all() []*plugin {
 	h.mu.Lock()
@@ -207,12 +213,16 @@ func (h *Host) enter(action string) (*plugin, error) {
 	}
 	p := h.actions[action]
 	if p == nil {
-		name, _, _ := strings.Cut(action, ".")
-		return nil, crm.Errorf("run "+clean(action), crm.CodeNotFound, "no plugin has this action").
-			WithHint("`reprieve plugin list` shows what there is; install a plugin %s with `reprieve plugin install FOLDER`", clean(name))
+		return nil, noAction(action)
 	}
 	h.calls.Add(1)
 	return p, nil
+}
+
+func noAction(action string) error {
+	name, _, _ := strings.Cut(action, ".")
+	return crm.Errorf("run "+clean(action), crm.CodeNotFound, "no plugin has this action").
+		WithHint("`reprieve action list` shows what there is; install a plugin %s with `reprieve plugin install FOLDER`", clean(name))
 }
 
 func errClosing() error {
@@ -229,6 +239,9 @@ func (h *Host) Close(ctx context.Context) error {
 	if again {
 		return nil
 	}
+	stop := context.AfterFunc(ctx, h.cutOff)
+	defer stop()
+	defer h.cutOff()
 	all := h.all()
 	errs := make([]error, len(all))
 	var wg sync.WaitGroup
@@ -239,6 +252,7 @@ func (h *Host) Close(ctx context.Context) error {
 	h.calls.Wait()
 	h.installing.Lock() // an install under way ends by its own timeout
 	defer h.installing.Unlock()
+	h.drains.Wait()
 	if err := errors.Join(errs...); err != nil {
 		_ = os.RemoveAll(h.dir)
 		return crm.Errorf("stop the plugins", crm.CodeUnavailable, "calls were cut off: %w", ctx.Err())

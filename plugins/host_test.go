@@ -31,7 +31,7 @@ func TestRoundTrip(t *testing.T) {
 		t.Errorf("effects %+v", out[0].Effects)
 	}
 	got := string(out[0].Output)
-	for _, want := range []string{`"Tags":["VIP"]`, `"Fields":{"plan":4}`, `"IdempotencyKey":"run/step/0"`, `"Attempt":1`, `"Workflow":"w"`, `"State":"live"`, target.Contact.ID.String()} {
+	for _, want := range []string{`"Tags":["VIP"]`, `"Fields":{"plan":4}`, `"Key":"run/step/0"`, `"Attempt":1`, `"Workflow":"w"`, `"State":"live"`, target.Contact.ID.String()} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%s is missing in %s", want, got)
 		}

@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 
 	"github.com/reprieve-run/reprieve/crm"
 )
@@ -22,6 +24,8 @@ type image struct {
 	folder string            // its working directory
 	file   string            // the binary, below folder
 	files  map[string]string // every file below folder, by its sum in hex
+	runs   Interpreter       // of a script
+	agrees func() error      // whether what is known of the folder besides is what stands in it; nil: nothing is
 }
 
 // command makes the command to start. The environment is exactly env: go-plugin's few variables. A
@@ -35,6 +39,19 @@ func (im image) command(env []string, private string) (*exec.Cmd, func(), error)
 	}
 	if err := im.unchanged(); err != nil {
 		return nil, nil, err
+	}
+	if im.agrees != nil {
+		if err := im.agrees(); err != nil {
+			return nil, nil, err
+		}
+	}
+	if im.runs.Path != "" {
+		cmd, err := im.runs.command(im.file, im.argv)
+		if err != nil {
+			return nil, nil, err
+		}
+		cmd.Env, cmd.Dir = env, im.folder
+		return cmd, func() {}, cmd.Err
 	}
 	root, err := os.OpenRoot(im.folder)
 	if err != nil {
@@ -67,17 +84,31 @@ func (im image) unchanged() error {
 	if err != nil {
 		return err
 	}
-	for name := range im.files {
-		if now[name] != im.files[name] {
-			return changed(name)
-		}
-	}
-	for name := range now {
-		if _, ok := im.files[name]; !ok {
+	all := maps.Clone(now)
+	maps.Copy(all, im.files)
+	for _, name := range slices.Sorted(maps.Keys(all)) { // so that it is always the first difference that is named
+		is, there := now[name]
+		was, known := im.files[name]
+		switch {
+		case !there:
+			return missing(name)
+		case !known:
+			return added(name)
+		case is != was:
 			return changed(name)
 		}
 	}
 	return nil
+}
+
+func missing(name string) error {
+	return crm.Errorf("start a plugin", crm.CodeDenied, "%q was installed and is gone", name).
+		WithHint("put it back, or run `reprieve plugin install FOLDER` again")
+}
+
+func added(name string) error {
+	return crm.Errorf("start a plugin", crm.CodeDenied, "%q is not what was installed: it was added", name).
+		WithHint("take it away, or look at it and run `reprieve plugin install FOLDER` again")
 }
 
 func changed(name string) error {
@@ -130,9 +161,15 @@ func copyFolder(to, from string) error {
 	defer root.Close()
 	var size int64
 	var count int
+	seen := names{}
 	return fs.WalkDir(root.FS(), ".", func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
+		}
+		if path != "." {
+			if err := seen.add(path, d.IsDir()); err != nil {
+				return err
+			}
 		}
 		target := filepath.Join(to, filepath.FromSlash(path))
 		if d.IsDir() {

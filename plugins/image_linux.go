@@ -13,12 +13,12 @@ import (
 
 // await waits for the process to end, kills the rest of its group and reaps it, in this order: until
 // it is reaped its number, and so its group's, cannot be anybody else's.
-func (c *child) await() {
-	for errors.Is(unix.Waitid(unix.P_PID, c.pid, nil, unix.WEXITED|unix.WNOWAIT, nil), unix.EINTR) {
+func (c *child) await(pid int) {
+	for errors.Is(unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil), unix.EINTR) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	_ = unix.Kill(-c.pid, unix.SIGKILL)
+	_ = unix.Kill(-pid, unix.SIGKILL)
 	_ = c.cmd.Wait()
 	c.reaped = true
 }

@@ -13,11 +13,11 @@ import (
 )
 
 // await waits for the process to end and kills the rest of its group.
-func (c *child) await() {
+func (c *child) await(pid int) {
 	_ = c.cmd.Wait()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	_ = syscall.Kill(-c.pid, syscall.SIGKILL)
+	_ = syscall.Kill(-pid, syscall.SIGKILL)
 	c.reaped = true
 }
 

@@ -14,11 +14,13 @@ import (
 func TestInProcess(t *testing.T) {
 	t.Parallel()
 	var saw sdk.Contact
-	look := sdk.Action{Name: "acme.look", Reads: []string{"tags"}, Effects: []sdk.EffectKind{sdk.TagAdd}, Run: func(_ context.Context, in sdk.Input) (sdk.Result, error) {
-		saw = in.Target().Contact
-		return sdk.Done(sdk.AddTag(0, "seen")), nil
-	}}
-	sneak := sdk.Action{Name: "acme.sneak", Run: func(context.Context, sdk.Input) (sdk.Result, error) { return sdk.Done(sdk.Delete(0, "")), nil }}
+	look := sdk.Action{Name: "acme.look", Reads: []string{"tags"}, Effects: []sdk.EffectKind{sdk.TagAdd}, Run: sdk.Func(func(_ context.Context, call sdk.Call, _ struct{}) (sdk.Effects, error) {
+		saw = call.Target().Contact
+		return sdk.Effects{sdk.AddTag(0, "seen")}, nil
+	})}
+	sneak := sdk.Action{Name: "acme.sneak", Run: sdk.Func(func(context.Context, sdk.Call, struct{}) (sdk.Effects, error) {
+		return sdk.Effects{sdk.Delete(0, "")}, nil
+	})}
 	server, err := sdk.Local("acme", "1", slog.New(slog.DiscardHandler), look, sneak)
 	if err != nil {
 		t.Fatal(err)

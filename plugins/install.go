@@ -1,12 +1,9 @@
 package plugins
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -14,37 +11,40 @@ import (
 	"slices"
 	"strings"
 
-	"go.yaml.in/yaml/v3"
-
 	"github.com/reprieve-run/reprieve/crm"
-	actionv1 "github.com/reprieve-run/reprieve/plugins/proto/action/v1"
 )
 
-// manifestFile is what a plugin's folder must hold; maxManifest bounds it, in bytes.
-const (
-	manifestFile = "plugin.yaml"
-	maxManifest  = 64 << 10
-)
-
-// Manifest is what is known of an installed plugin: its plugin.yaml, and what was found when it was
-// installed. The second part lives in plugins.lock and is what each start is held to.
-type Manifest struct {
-	Name        string   `json:"name" yaml:"name"`
-	Version     string   `json:"version" yaml:"version"`
-	Description string   `json:"description,omitempty" yaml:"description"`
-	Protocol    int      `json:"protocol" yaml:"protocol"`
-	Command     string   `json:"command" yaml:"command"` // the binary, below the folder
-	Args        []string `json:"args,omitempty" yaml:"args"`
-
-	SHA256  string            `json:"sha256" yaml:"-"` // of the binary
-	Files   map[string]string `json:"files" yaml:"-"`  // sha256 of each file below the folder
-	Actions []Spec            `json:"actions" yaml:"-"`
+// Change is what somebody does to the catalogue.
+type Change struct {
+	Act             string // install, trust, use or remove
+	Plugin, Version string
+	Was             string   // the version in use before
+	Current         string   // the version in use from now on; "" if the plugin goes
+	Wants           []string // what Version may do beyond Was
 }
 
-// lockFile is plugins.lock.
-type lockFile struct {
-	Version int        `json:"version"`
-	Plugins []Manifest `json:"plugins"` // in name order
+// Consent is how far whoever changes the catalogue goes, and where it is written down.
+type Consent struct {
+	// Trust accepts at once what a new version wants beyond the one in use.
+	Trust bool
+	// Note is called before the change takes effect, once it is certain that it can; an error of it keeps the
+	// change from being made. nil: nothing is written down.
+	Note func(Change) error
+}
+
+func (c Consent) note(ch Change) error {
+	if c.Note == nil {
+		return nil
+	}
+	return c.Note(ch)
+}
+
+// Installed is a version with how it stands to the one in use.
+type Installed struct {
+	Manifest
+	Current bool     `json:"current"`         // it is in use
+	Was     string   `json:"was,omitempty"`   // the version that was in use before
+	Wants   []string `json:"wants,omitempty"` // what it may do beyond that one
 }
 
 // addInstalled makes known what the lock file lists and what lies in the folder unlisted.
@@ -52,133 +52,171 @@ func (h *Host) addInstalled() error {
 	if h.o.Dir == "" {
 		return nil
 	}
-	lock, err := readLock(h.o.Lock)
+	lock, err := ReadLock(h.o.Lock)
 	if err != nil {
 		return err
 	}
-	listed := map[string]bool{}
-	for _, m := range lock.Plugins {
-		if err := h.admissible(m); err != nil {
-			return crm.Errorf("read plugins.lock", crm.CodeInvalid, "plugin %s: %w", clean(m.Name), err)
+	h.lock = lock
+	for _, p := range lock.Plugins {
+		for _, m := range p.Versions {
+			if err := h.admissible(m); err != nil {
+				return crm.Errorf("read plugins.lock", crm.CodeInvalid, "plugin %s: %w", clean(m.Name), err).
+					WithHint("it is written by `reprieve plugin install` alone; take it from a backup or install the plugin again")
+			}
 		}
-		listed[m.Name] = true
-		h.add(h.installed(m))
+		if len(p.Versions) > 0 {
+			h.add(h.installed(p))
+		}
 	}
 	entries, err := os.ReadDir(h.o.Dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return crm.Errorf("read the plugins' folder", crm.CodeInvalid, "%w", err)
 	}
 	for _, e := range entries {
-		if e.IsDir() && pluginName.MatchString(e.Name()) && !listed[e.Name()] && h.plugins[e.Name()] == nil {
+		if e.IsDir() && pluginName.MatchString(e.Name()) && h.plugins[e.Name()] == nil {
 			p := newPlugin(e.Name(), nil, launch{}, nil)
-			p.retired, p.broken = true, crm.Errorf("run plugin "+e.Name(), crm.CodeDenied, "it is not in plugins.lock").
-				WithHint("`reprieve plugin install FOLDER` installs it")
+			p.refused = unlisted(e.Name())
 			h.add(p)
 		}
 	}
 	return nil
 }
 
-func (h *Host) installed(m Manifest) *plugin {
-	p := newPlugin(m.Name, actionNames(m.Actions), h.launch(m.Name, m.image(filepath.Join(h.o.Dir, m.Name))), expectManifest(m))
+func unlisted(name string) error {
+	return crm.Errorf("run plugin "+name, crm.CodeDenied, "it is not in plugins.lock").
+		WithHint("`reprieve plugin install FOLDER` installs it")
+}
+
+func tampered(m Manifest, what string) error {
+	return crm.Errorf("run plugin "+m.Name, crm.CodeDenied, "%s", what).
+		WithHint("plugins.lock is written by `reprieve plugin install` alone; take it from a backup or install the plugin again")
+}
+
+// installed makes the plugin of the version in use. One that cannot be is known all the same, and refused.
+func (h *Host) installed(l Locked) *plugin {
+	m := l.inUse()
+	if m == nil {
+		last := l.Versions[len(l.Versions)-1]
+		p := newPlugin(l.Name, actionNames(last.Actions), launch{}, nil)
+		p.refused = tampered(last, fmt.Sprintf("plugins.lock says that %s is in use, which is not installed and trusted", clean(l.Current)))
+		return p
+	}
+	return h.version(*m)
+}
+
+func (h *Host) version(m Manifest) *plugin {
+	l := h.launch(m.Name, m.image(h.folder(h.lock.Format, m)))
+	l.network = m.Network()
+	p := newPlugin(m.Name, actionNames(m.Actions), l, expectManifest(m))
 	p.version = m.Version
+	if l.image.file == "" {
+		p.refused = tampered(m, m.Command.nowhere().Error())
+	}
 	return p
 }
 
-func (m Manifest) image(folder string) image {
-	return image{argv: m.Args, folder: folder, file: filepath.ToSlash(filepath.Clean(m.Command)), files: m.Files}
-}
+// Install is InstallAs without a word on trust.
+func (h *Host) Install(from string) (Installed, error) { return h.InstallAs(from, Consent{}) }
 
-func actionNames(specs []Spec) []string {
-	var names []string
-	for _, s := range specs {
-		names = append(names, s.Action)
-	}
-	slices.Sort(names)
-	return names
-}
-
-// admissible says whether a plugin may be here: its name is free, and its actions lie below its
-// name, so that no two plugins can ever claim the same one.
-func (h *Host) admissible(m Manifest) error {
-	switch {
-	case !pluginName.MatchString(m.Name):
-		return errors.New("a name is lower-case letters, digits and _")
-	case m.Version == "" || m.Version != clean(m.Version):
-		return errors.New("it has no version")
-	case m.Protocol != actionv1.ProtocolVersion:
-		return fmt.Errorf("it speaks protocol %d and this host speaks %d", m.Protocol, actionv1.ProtocolVersion)
-	case m.Command == "" || !filepath.IsLocal(m.Command):
-		return errors.New("its command is not a path inside its folder")
-	}
-	for _, b := range append([]string{builtinGroup}, strings.Split(strings.Join(h.o.BuiltinNames, ","), ",")...) {
-		if first, _, _ := strings.Cut(b, "."); first == m.Name {
-			return fmt.Errorf("the name %s is taken by built-in actions", m.Name)
-		}
-	}
-	for _, a := range m.Actions {
-		if !strings.HasPrefix(a.Action, m.Name+".") {
-			return fmt.Errorf("its action %s does not begin with %s.", a.Action, m.Name)
-		}
-	}
-	return nil
-}
-
-// Install copies a plugin's folder, starts it once to see what it is, and writes it into the lock
-// file: from then on it runs, and only as it is now. It replaces an installed version of the same
-// name. What it may do is in the manifest that is given back; whoever calls shows it.
-func (h *Host) Install(from string) (Manifest, error) {
+// InstallAs copies a plugin's folder or unpacks its archive, starts it once to see what it is, and writes
+// it into the lock file beside its other versions. It comes into use at once if it wants no more than the
+// version in use, or none is; its predecessor ends once it has answered what it is at. One that wants more
+// waits until it is trusted. What it may do is in what is given back; whoever calls shows it.
+func (h *Host) InstallAs(from string, c Consent) (Installed, error) {
 	h.installing.Lock()
 	defer h.installing.Unlock()
-	m, err := h.install(from)
-	if err != nil {
-		var e *crm.Error
-		if !errors.As(err, &e) {
-			err = crm.Errorf("install a plugin", crm.CodeInvalid, "%w", err).
-				WithHint("a plugin is a folder with %s (name, version, protocol, command) and what the command needs", manifestFile)
-		}
-		return Manifest{}, err
-	}
-	return m, nil
+	in, err := h.install(from, c)
+	return in, h.wrong("install a plugin", err)
 }
 
-func (h *Host) install(from string) (Manifest, error) {
-	if h.o.Dir == "" {
-		return Manifest{}, errors.New("this host has no folder for plugins")
+// wrong gives each error a code and a hint.
+func (h *Host) wrong(op string, err error) error {
+	var e *crm.Error
+	if err == nil || errors.As(err, &e) {
+		return err
 	}
-	m, err := readManifest(from)
+	return crm.Errorf(op, crm.CodeInvalid, "%w", err).
+		WithHint("a plugin is a folder, or a .tar.gz or .zip of one, with %s (name, version, protocol, command) and what the command needs", manifestFile)
+}
+
+func (h *Host) install(from string, c Consent) (Installed, error) {
+	if h.o.Dir == "" {
+		return Installed{}, errors.New("this host has no folder for plugins")
+	}
+	if err := os.MkdirAll(h.o.Dir, 0o700); err != nil {
+		return Installed{}, err
+	}
+	h.sweepLeftovers()
+	staged, err := os.MkdirTemp(h.o.Dir, ".installing-")
+	if err != nil {
+		return Installed{}, err
+	}
+	defer os.RemoveAll(staged)
+	folder, err := stage(staged, from)
+	if err != nil {
+		return Installed{}, err
+	}
+	m, err := readManifest(folder)
 	if err == nil {
 		err = h.admissible(m)
 	}
+	if err == nil {
+		err = h.examine(&m, folder)
+	}
 	if err != nil {
-		return m, err
+		return Installed{}, err
 	}
-	if err := os.MkdirAll(h.o.Dir, 0o700); err != nil {
-		return m, err
-	}
-	staged, err := os.MkdirTemp(h.o.Dir, ".installing-")
-	if err != nil {
-		return m, err
-	}
-	defer os.RemoveAll(staged)
-	if err := copyFolder(staged, from); err != nil {
-		return m, err
-	}
-	if err := h.examine(&m, staged); err != nil {
-		return m, err
-	}
-	return m, h.adopt(m, staged)
+	return h.adopt(m, folder, c)
 }
 
-// examine starts the copy and completes the manifest with what it is.
+// stage brings a plugin into a directory of ours, and says in which folder below it plugin.yaml lies.
+func stage(into, from string) (string, error) {
+	info, err := os.Stat(from)
+	if err != nil {
+		return "", err
+	}
+	if info.IsDir() {
+		return into, copyFolder(into, from)
+	}
+	if err := unpack(into, from, bounds{maxFolder, maxFiles}); err != nil {
+		return "", err
+	}
+	return root(into)
+}
+
+// sweepLeftovers removes what installs that were killed have left.
+func (h *Host) sweepLeftovers() {
+	patterns := []string{".installing-*"}
+	if h.leaving.Load() == 0 { // nobody drains out of one
+		patterns = append(patterns, ".replaced-*")
+	}
+	for _, p := range patterns {
+		left, _ := filepath.Glob(filepath.Join(h.o.Dir, p))
+		for _, path := range left {
+			_ = os.RemoveAll(path)
+		}
+	}
+}
+
+// examine starts the copy and completes the manifest with what it is. For this it gets no network.
 func (h *Host) examine(m *Manifest, folder string) error {
 	var err error
 	if m.Files, err = sums(folder); err != nil {
 		return err
 	}
+	if m.Runs, err = findInterpreter(m.Interpreter); err != nil {
+		return err
+	}
+	m.SHA256 = map[string]string{}
+	for platform := range m.Command {
+		path := m.Command.on(platform)
+		if m.SHA256[platform] = m.Files[path]; m.Files[path] == "" {
+			return fmt.Errorf("its command %s is not there", clean(path))
+		}
+	}
 	im := m.image(folder)
-	if m.SHA256 = m.Files[im.file]; m.SHA256 == "" {
-		return fmt.Errorf("its command %s is not there", clean(m.Command))
+	if im.file == "" {
+		return m.Command.nowhere()
 	}
 	trial := newPlugin(m.Name, nil, h.launch(m.Name, im), func(specs map[string]Spec) error {
 		for _, s := range specs {
@@ -196,96 +234,132 @@ func (h *Host) examine(m *Manifest, folder string) error {
 	return err
 }
 
-// adopt moves the copy to its place, writes the lock file and puts the plugin to work. A crash in
-// between leaves a folder that is not what the lock file says: it is refused, and installed again.
-func (h *Host) adopt(m Manifest, staged string) error {
-	lock, err := readLock(h.o.Lock)
+// adopt moves the copy to its place, puts it to work if it may, and writes the lock file. Whatever goes
+// wrong on the way, the version in use stays in use. A crash in between leaves a folder that the lock file
+// does not list, or lists otherwise: it is refused, and installed again.
+func (h *Host) adopt(m Manifest, staged string, c Consent) (in Installed, err error) {
+	lock, err := ReadLock(h.o.Lock)
+	if err == nil {
+		lock, err = h.migrate(lock)
+	}
 	if err != nil {
-		return err
+		return in, err
 	}
-	lock.Plugins = slices.DeleteFunc(lock.Plugins, func(o Manifest) bool { return o.Name == m.Name })
-	lock.Plugins = append(lock.Plugins, m)
-	slices.SortFunc(lock.Plugins, func(a, b Manifest) int { return strings.Compare(a.Name, b.Name) })
-	text, err := json.MarshalIndent(lock, "", "  ")
+	is := lock.plugin(m.Name)
+	if is != nil {
+		for _, o := range is.Versions {
+			if o.Version != m.Version && strings.EqualFold(o.Version, m.Version) {
+				return in, fmt.Errorf("the version %s is installed, which differs in upper and lower case alone", o.Version)
+			}
+		}
+	}
+	cur, old := is.inUse(), is.version(m.Version)
+	in.Current = cur == nil || c.Trust
+	if cur != nil {
+		in.Was, in.Wants = cur.Version, wider(cur.Actions, m.Actions)
+		in.Current = in.Current || len(in.Wants) == 0 || old != nil && old.Trusted && maps.Equal(old.Files, m.Files)
+		if cur.Version == m.Version && !in.Current {
+			return in, crm.Errorf("install a plugin", crm.CodeConflict, "%s %s is in use, and this one of the same version wants more: %s", m.Name, m.Version, strings.Join(in.Wants, "; ")).
+				WithHint("give it another version, or accept what it wants with --trust")
+		}
+	}
+	m.Trusted = in.Current
+	in.Manifest = m
+	final := filepath.Join(h.o.Dir, m.Name, m.Version)
+	replaced, err := place(final, staged, h.o.Dir)
 	if err != nil {
+		return in, err
+	}
+	ch := Change{Act: "install", Plugin: m.Name, Version: m.Version, Was: in.Was, Current: in.Was, Wants: in.Wants}
+	if in.Current {
+		ch.Current = m.Version
+	}
+	if err := h.enact(lock.with(m, in.Current), ch, c, replaced); err != nil {
+		_ = os.RemoveAll(final)
+		if replaced != "" {
+			_ = os.Rename(replaced, final)
+		}
+		_ = os.Remove(filepath.Dir(final)) // if nothing else is in it
+		return Installed{}, err
+	}
+	return in, nil
+}
+
+// place moves a folder to its place and says where what was there went.
+func place(final, staged, dir string) (replaced string, err error) {
+	if err := os.MkdirAll(filepath.Dir(final), 0o700); err != nil {
+		return "", err
+	}
+	if _, err := os.Lstat(final); err == nil {
+		aside, err := os.MkdirTemp(dir, ".replaced-")
+		if err != nil {
+			return "", err
+		}
+		replaced = filepath.Join(aside, "old")
+		if err := os.Rename(final, replaced); err != nil {
+			return "", err
+		}
+	}
+	return replaced, os.Rename(staged, final)
+}
+
+// enact makes a change: a version that comes into use is started first, and only when it stands there
+// and the change is written down, the lock file is written and calls go to it.
+func (h *Host) enact(lock Lock, ch Change, c Consent, leftover string) error {
+	var next *plugin
+	if ch.Current != "" && (ch.Current != ch.Was || ch.Version == ch.Current) {
+		next = h.version(*lock.plugin(ch.Plugin).version(ch.Current))
+		if _, err := next.ready(context.Background()); err != nil {
+			_ = next.stop(context.Background())
+			return fmt.Errorf("%s %s does not start, so nothing was changed: %w", ch.Plugin, ch.Current, err)
+		}
+	}
+	err := c.note(ch)
+	if err == nil {
+		err = h.save(lock)
+	}
+	if err != nil {
+		if next != nil {
+			_ = next.stop(context.Background())
+		}
 		return err
 	}
-	final := filepath.Join(h.o.Dir, m.Name)
-	if err := os.RemoveAll(final); err != nil {
-		return err
-	}
-	if err := os.Rename(staged, final); err != nil {
-		return err
-	}
-	if err := writeAtomic(h.o.Lock, append(text, '\n')); err != nil {
-		return err
-	}
-	h.mu.Lock()
-	if h.closed {
-		h.mu.Unlock()
-		return nil
-	}
-	old := h.add(h.installed(m))
-	h.mu.Unlock()
-	if old != nil {
-		return old.stop(context.Background())
+	if next != nil {
+		h.swap(next, func() {
+			if leftover != "" {
+				_ = os.RemoveAll(filepath.Dir(leftover))
+			}
+		})
+	} else if leftover != "" {
+		_ = os.RemoveAll(filepath.Dir(leftover))
 	}
 	return nil
 }
 
-func readManifest(folder string) (m Manifest, err error) {
-	root, err := os.OpenRoot(folder)
-	if err != nil {
-		return m, err
+// swap puts a plugin to work in the place of another of its name, if there is one. New calls go to it at
+// once, also those that wait; the other ends when it has answered what it is at, which its timeouts bound.
+func (h *Host) swap(next *plugin, after func()) {
+	h.mu.Lock()
+	if h.closed {
+		h.mu.Unlock()
+		_ = next.stop(context.Background())
+		return
 	}
-	defer root.Close()
-	f, err := root.Open(manifestFile)
-	if err != nil {
-		return m, err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxManifest+1))
-	if err != nil {
-		return m, err
-	}
-	return parseManifest(text)
+	old := h.add(next)
+	h.drain(old, after)
+	h.mu.Unlock()
 }
 
-// parseManifest reads plugin.yaml: one document, no name that it does not know.
-func parseManifest(text []byte) (m Manifest, err error) {
-	if len(text) > maxManifest {
-		return m, fmt.Errorf("%s is over 64 KiB", manifestFile)
-	}
-	d := yaml.NewDecoder(bytes.NewReader(text))
-	d.KnownFields(true)
-	if err := d.Decode(&m); err != nil {
-		return Manifest{}, fmt.Errorf("%s: %w", manifestFile, err)
-	}
-	if err := d.Decode(new(any)); !errors.Is(err, io.EOF) {
-		return Manifest{}, fmt.Errorf("%s holds a second document", manifestFile)
-	}
-	m.Description = clean(m.Description)
-	return m, nil
-}
-
-// readLock reads plugins.lock; none is an empty one.
-func readLock(path string) (lock lockFile, err error) {
-	lock.Version = 1
-	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return lock, nil
-	}
-	if err == nil {
-		d := json.NewDecoder(bytes.NewReader(text))
-		d.DisallowUnknownFields()
-		err = d.Decode(&lock)
-	}
-	if err == nil && lock.Version != 1 {
-		err = fmt.Errorf("it has format %d", lock.Version)
-	}
-	if err != nil {
-		return lockFile{}, crm.Errorf("read plugins.lock", crm.CodeInvalid, "%w", err).
-			WithHint("it is written by `reprieve plugin install`; take it from a backup or install the plugins again")
-	}
-	return lock, nil
+// drain ends a plugin that no call goes to any more, beside everything else; the caller holds mu.
+func (h *Host) drain(old *plugin, after func()) {
+	h.leaving.Add(1)
+	h.drains.Go(func() {
+		defer h.leaving.Add(-1)
+		if old != nil {
+			_ = old.stop(h.cut)
+		}
+		if after != nil {
+			after()
+		}
+	})
 }

@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -42,6 +43,17 @@ func TestMain(m *testing.M) {
 		case "host":
 			serveHost(os.Args[2])
 			return
+		case "probe":
+			if err := ServeProbe(os.Args[2], os.Stdout); err != nil {
+				panic(err)
+			}
+			return
+		case "refused":
+			serveRefused(os.Args[2])
+			return
+		case "zoo":
+			serveZoo(os.Args[2])
+			return
 		}
 	}
 	os.Setenv("SECRET_OF_THE_HOST", "canary")
@@ -51,7 +63,11 @@ func TestMain(m *testing.M) {
 	}
 	_, _ = typed.WriteString("canary\n")
 	os.Stdin = in
-	os.Exit(m.Run())
+	code := m.Run()
+	for _, f := range cleanups {
+		f()
+	}
+	os.Exit(code)
 }
 
 func servePlugin(name string) {
@@ -62,6 +78,8 @@ func servePlugin(name string) {
 		serveRaw(how)
 	case "rogue":
 		serveRogue(name, how)
+	case "acme":
+		serveFake(how)
 	default:
 		if err := actions.Serve(name); err != nil {
 			panic(err)
@@ -82,63 +100,78 @@ func testAction(name string) sdk.Action {
 	if name == "test.slow" {
 		a.Timeout = 300 * time.Millisecond
 	}
-	return sdk.Func(a, func(ctx context.Context, in sdk.Input, p testParams) (sdk.Result, error) {
-		return testModes[p.Mode](ctx, in)
+	a.Run = sdk.Func(func(ctx context.Context, call sdk.Call, p testParams) (answer, error) {
+		return testModes[p.Mode](ctx, call)
 	})
+	return a
 }
+
+// answer is effects, and an output of any kind.
+type answer struct {
+	sdk.Effects `json:"-"`
+	out         any
+}
+
+// MarshalJSON gives the output.
+func (a answer) MarshalJSON() ([]byte, error) { return json.Marshal(a.out) }
 
 var filled atomic.Int64
 
-var testModes = map[string]func(context.Context, sdk.Input) (sdk.Result, error){
-	"echo": func(_ context.Context, in sdk.Input) (sdk.Result, error) {
-		return sdk.Done(sdk.AddTag(0, "seen")).WithOutput(in), nil
+var testModes = map[string]func(context.Context, sdk.Call) (answer, error){
+	"echo": func(_ context.Context, call sdk.Call) (answer, error) {
+		return answer{sdk.Effects{sdk.AddTag(0, "seen")}, call}, nil
 	},
-	"fill": func(context.Context, sdk.Input) (sdk.Result, error) { // some 50 fill a reply
-		return sdk.Done().WithOutput(map[string]any{"n": filled.Add(1), "x": strings.Repeat("x", 60<<10)}), nil
+	"fill": func(context.Context, sdk.Call) (answer, error) { // some 50 fill a reply
+		return answer{out: map[string]any{"n": filled.Add(1), "x": strings.Repeat("x", 60<<10)}}, nil
 	},
-	"pid":   func(context.Context, sdk.Input) (sdk.Result, error) { return sdk.Done().WithOutput(os.Getpid()), nil },
-	"exit":  func(context.Context, sdk.Input) (sdk.Result, error) { os.Exit(9); return sdk.Result{}, nil },
-	"panic": func(context.Context, sdk.Input) (sdk.Result, error) { go panic("a goroutine"); select {} },
-	"kill": func(context.Context, sdk.Input) (sdk.Result, error) {
+	"pid":   func(context.Context, sdk.Call) (answer, error) { return answer{out: ownPID()}, nil },
+	"exit":  func(context.Context, sdk.Call) (answer, error) { os.Exit(9); return answer{}, nil },
+	"panic": func(context.Context, sdk.Call) (answer, error) { go panic("a goroutine"); select {} },
+	"kill": func(context.Context, sdk.Call) (answer, error) {
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		os.Exit(137) // the first process of a pid namespace is deaf to its own signals
 		select {}
 	},
-	"hang": func(context.Context, sdk.Input) (sdk.Result, error) { select {} },
-	"stop": func(context.Context, sdk.Input) (sdk.Result, error) {
+	"hang": func(context.Context, sdk.Call) (answer, error) { select {} },
+	"stop": func(context.Context, sdk.Call) (answer, error) {
 		_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
 		select {}
 	},
-	"noise": func(context.Context, sdk.Input) (sdk.Result, error) {
+	"noise": func(context.Context, sdk.Call) (answer, error) {
 		_, _ = syscall.Write(2, []byte("{\"@message\": 5}\n{\"@level\": {}, \"@timestamp\": []}\n"))
 		_, _ = syscall.Write(1, bytes.Repeat([]byte("x"), 1<<20))
 		_, _ = syscall.Write(2, bytes.Repeat([]byte("y"), 1<<20))
 		fmt.Println("printed by the plugin")
-		return sdk.Done(), nil
+		return answer{}, nil
 	},
-	"grandchild": func(context.Context, sdk.Input) (sdk.Result, error) {
+	"grandchild": func(context.Context, sdk.Call) (answer, error) {
 		cmd := exec.Command("/bin/sleep", "1000")
 		// The process's own pipes, not those that go-plugin made.
 		cmd.Stdout, cmd.Stderr = os.NewFile(1, "stdout"), os.NewFile(2, "stderr")
 		err := cmd.Start()
-		return sdk.Done().WithOutput(cmd.Process.Pid), err
+		return answer{out: cmd.Process.Pid}, err
 	},
-	"daemon": func(context.Context, sdk.Input) (sdk.Result, error) {
+	"daemon": func(context.Context, sdk.Call) (answer, error) {
 		cmd := exec.Command("/bin/sleep", "1000")
 		cmd.Stdout, cmd.Stderr = os.NewFile(1, "stdout"), os.NewFile(2, "stderr")
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // out of the group: only its pipes are let go
 		err := cmd.Start()
-		return sdk.Done().WithOutput(cmd.Process.Pid), err
+		return answer{out: cmd.Process.Pid}, err
 	},
-	"surroundings": func(context.Context, sdk.Input) (sdk.Result, error) {
+	"surroundings": func(context.Context, sdk.Call) (answer, error) {
 		dir, _ := os.Getwd()
 		var in [1]byte
 		n, _ := os.Stdin.Read(in[:])
-		return sdk.Done().WithOutput(map[string]any{"env": os.Environ(), "dir": dir, "stdin": n, "group": syscall.Getpgrp() == os.Getpid()}), nil
+		return answer{out: map[string]any{"env": os.Environ(), "dir": dir, "stdin": n, "group": syscall.Getpgrp() == os.Getpid()}}, nil
 	},
-	"undeclared": func(context.Context, sdk.Input) (sdk.Result, error) { return sdk.Done(sdk.Purge(0, "")), nil },
-	"bad target": func(context.Context, sdk.Input) (sdk.Result, error) { return sdk.Done(sdk.AddTag(9, "x")), nil },
-	"twice deleted": func(context.Context, sdk.Input) (sdk.Result, error) {
-		return sdk.Done(sdk.Delete(0, ""), sdk.AddTag(0, "x")), nil
+	"undeclared": func(context.Context, sdk.Call) (answer, error) {
+		return answer{Effects: sdk.Effects{sdk.Purge(0, "")}}, nil
+	},
+	"bad target": func(context.Context, sdk.Call) (answer, error) {
+		return answer{Effects: sdk.Effects{sdk.AddTag(9, "x")}}, nil
+	},
+	"twice deleted": func(context.Context, sdk.Call) (answer, error) {
+		return answer{Effects: sdk.Effects{sdk.Delete(0, ""), sdk.AddTag(0, "x")}}, nil
 	},
 }
 
@@ -340,6 +373,16 @@ func batch(mode string, targets ...Target) Batch {
 		})
 	}
 	return b
+}
+
+// ownPID gives the number by which the host knows this process: a pid namespace has others.
+func ownPID() int {
+	if self, err := os.Readlink("/proc/self"); err == nil {
+		if pid, err := strconv.Atoi(self); err == nil {
+			return pid
+		}
+	}
+	return os.Getpid()
 }
 
 // gone waits until no process has the pid, or a dead one nobody reaped.

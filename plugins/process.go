@@ -17,6 +17,7 @@ import (
 	"github.com/rs/zerolog"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 
 	"github.com/reprieve-run/reprieve/internal/pluginlog"
@@ -31,6 +32,11 @@ type process struct {
 	desc   *actionv1.DescribeResponse
 	began  time.Time
 	ended  func() // closes the log's streams
+	health healthpb.HealthClient
+
+	using sync.Mutex
+	calls int       // under way
+	used  time.Time // when the last one began or ended
 
 	endOnce, noteOnce sync.Once
 }
@@ -41,6 +47,8 @@ type launch struct {
 	settings func(plugin string) ([]byte, error)
 	image    image
 	private  string // the host's private directory
+	conf     confine
+	network  bool // an action of it declares a host to talk to: it may use one
 	log      zerolog.Logger
 	timeout  time.Duration
 	kill     time.Duration
@@ -72,7 +80,9 @@ func (l launch) start() (_ *process, err error) {
 			return nil, err
 		}
 		release = free
-		p.child = newChild(cmd, tmp, stdout)
+		conf := l.conf
+		conf.private, conf.folder, conf.network = tmp, l.image.folder, l.network
+		p.child = newChild(cmd, conf, stdout)
 		context.AfterFunc(ctx, func() {
 			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 				_ = p.child.Kill(ctx)
@@ -122,6 +132,9 @@ func (p *process) greet(ctx context.Context, l launch) error {
 	protocol, err := p.client.Client()
 	if err != nil {
 		return fmt.Errorf("it cannot be reached: %w", cleanRPC(err))
+	}
+	if g, ok := protocol.(*goplugin.GRPCClient); ok {
+		p.health = healthpb.NewHealthClient(g.Conn)
 	}
 	raw, err := protocol.Dispense(actionv1.PluginName)
 	if err != nil {

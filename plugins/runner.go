@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	goruntime "runtime"
 	"strconv"
 	"sync"
 	"syscall"
@@ -24,31 +25,40 @@ const handshakeMax = 16 << 10
 // so only a descendant that kept a pipe open is waited for.
 const drainFor = 250 * time.Millisecond
 
+// unkillable is how long a process is waited for that was killed: it takes some milliseconds, or for ever.
+const unkillable = 5 * time.Second
+
 // child runs a plugin as a process group of its own. It is go-plugin's runner.Runner, because
 // go-plugin's own one never returns from Kill while a grandchild holds a pipe or after a line of
 // more than 64 KiB, inherits stdin and leaves grandchildren alive.
 //
-// Here is the seam for namespaces and the like: whatever is done to cmd before start.
+// How it is shut in is spawn's, which differs between systems.
 type child struct {
 	cmd  *exec.Cmd
+	conf confine
 	dir  string    // where its socket must be
 	rest io.Writer // gets what comes on stdout after the handshake
 
 	line           *io.PipeReader // stdout as go-plugin sees it: one line
 	lineW          *io.PipeWriter
 	stdout, stderr *os.File
+	pumped         chan struct{} // closed once nothing more is read of stdout
 	exited         chan struct{} // closed once the process is gone and its pipes are let go
+	patience       time.Duration // how long a killed process is waited for
 
 	mu     sync.Mutex
-	pid    int // 0 before the start
+	doom   *time.Timer // runs from the first Kill on
+	over   bool        // exited is closed
+	pid    int         // 0 before the start
+	held   Containment
 	reaped bool
 }
 
 var _ runner.Runner = (*child)(nil)
 
 // newChild prepares cmd, which must not have been started; its stdio is replaced.
-func newChild(cmd *exec.Cmd, dir string, rest io.Writer) *child {
-	c := &child{cmd: cmd, dir: dir, rest: rest, exited: make(chan struct{})}
+func newChild(cmd *exec.Cmd, conf confine, rest io.Writer) *child {
+	c := &child{cmd: cmd, conf: conf, dir: conf.private, rest: rest, pumped: make(chan struct{}), exited: make(chan struct{}), patience: unkillable}
 	c.line, c.lineW = io.Pipe()
 	return c
 }
@@ -67,22 +77,36 @@ func (c *child) Start(context.Context) error {
 	}
 	defer errW.Close()
 	c.cmd.Stdin, c.cmd.Stdout, c.cmd.Stderr = nil, outW, errW
-	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := c.cmd.Start(); err != nil {
+	started := make(chan error)
+	go c.live(started)
+	err = <-started
+	if err != nil {
 		c.stdout.Close()
 		c.stderr.Close()
-		return err
 	}
-	c.mu.Lock()
-	c.pid = c.cmd.Process.Pid
-	c.mu.Unlock()
-	pumped := make(chan struct{})
+	return err
+}
+
+// live starts the process and stays with it until it is gone. It keeps its thread: whatever spawn does to
+// that is nobody else's, and a process that is to die with its host dies with the thread that started it.
+func (c *child) live(started chan<- error) {
+	goruntime.LockOSThread() // for good: the thread ends with the goroutine
+	cmd, held, err := spawn(c.cmd, c.conf)
+	if err == nil {
+		c.mu.Lock()
+		c.cmd, c.pid, c.held = cmd, cmd.Process.Pid, held
+		c.mu.Unlock()
+	}
+	started <- err
+	if err != nil {
+		return
+	}
 	go func() {
-		defer close(pumped)
+		defer close(c.pumped)
 		c.pump()
 	}()
-	go c.reap(pumped)
-	return nil
+	c.await(cmd.Process.Pid)
+	c.letGo(drainFor)
 }
 
 // pump hands the first line of stdout to go-plugin and everything after it to the log, so that the
@@ -109,28 +133,38 @@ func (c *child) pump() {
 	_, _ = io.Copy(c.rest, c.stdout)
 }
 
-// reap waits for the process, kills what is left of its group and lets its pipes go.
-func (c *child) reap(pumped <-chan struct{}) {
-	c.await()
-	deadline := time.Now().Add(drainFor)
+// letGo lets the pipes go after a last look at what is in them.
+func (c *child) letGo(drain time.Duration) {
+	deadline := time.Now().Add(drain)
 	_ = c.stdout.SetReadDeadline(deadline)
 	_ = c.stderr.SetReadDeadline(deadline)
-	<-pumped
-	close(c.exited)
+	<-c.pumped
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.doom != nil {
+		c.doom.Stop()
+	}
+	if !c.over {
+		c.over = true
+		close(c.exited)
+	}
 }
 
-// Kill implements runner.Runner: the whole group, at once. It may be called at any time.
+// Kill implements runner.Runner: the whole group, at once. It may be called at any time. A process that even
+// then does not end hangs in the kernel. It is given up, and costs this process a thread, not its patience.
 func (c *child) Kill(context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.pid == 0 || c.reaped {
+	if c.pid == 0 || c.reaped || c.over {
 		return nil
 	}
-	err := syscall.Kill(-c.pid, syscall.SIGKILL)
-	if errors.Is(err, syscall.ESRCH) {
-		return nil
+	if c.doom == nil {
+		c.doom = time.AfterFunc(c.patience, func() { c.letGo(0) })
 	}
-	return err
+	if err := syscall.Kill(-c.pid, syscall.SIGKILL); !errors.Is(err, syscall.ESRCH) {
+		return err
+	}
+	return nil
 }
 
 // Wait implements runner.Runner.
@@ -169,6 +203,13 @@ func (c *child) ID() string {
 		return ""
 	}
 	return strconv.Itoa(c.pid)
+}
+
+// contained says how the process is shut in.
+func (c *child) contained() Containment {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.held
 }
 
 // Diagnose implements runner.Runner; go-plugin's own diagnosis names accounts and paths.

@@ -41,25 +41,29 @@ type plugin struct {
 	expect func(map[string]Spec) error // refuses a description that is not what was agreed
 	log    zerolog.Logger
 
-	turn  chan struct{} // whose turn it is to start a process; holds one
-	slots chan struct{} // batches in flight
+	turn    chan struct{} // whose turn it is to start a process; holds one
+	slots   chan struct{} // batches in flight
+	probing chan struct{} // whose turn it is to try a plugin that kept dying; holds one
+	refused error         // why it is never started; nil if it may be
 
 	mu        sync.Mutex
 	actions   []string
 	specs     map[string]Spec // as described last; nil before
 	version   string
 	proc      *process
-	broken    error // why the last start failed
+	held      Containment // of the last process
+	broken    error       // why the last start failed
 	restarts  int
 	deaths    int // quick ones in a row
 	notBefore time.Time
 	retired   bool
+	tally     tally
 }
 
 func newPlugin(name string, actions []string, l launch, expect func(map[string]Spec) error) *plugin {
 	l.log = l.log.With().Str("plugin", name).Logger()
 	return &plugin{name: name, actions: actions, launch: l, expect: expect, log: l.log,
-		turn: make(chan struct{}, 1), slots: make(chan struct{}, inFlight)}
+		turn: make(chan struct{}, 1), slots: make(chan struct{}, inFlight), probing: make(chan struct{}, 1)}
 }
 
 // ready gives a living process, starting one if need be. The start itself is not given up when ctx
@@ -88,9 +92,10 @@ func (p *plugin) ready(ctx context.Context) (*process, error) {
 	if p.specs != nil {
 		p.restarts++
 	}
-	p.proc, p.specs, p.version = proc, specs, clean(proc.desc.GetVersion())
+	proc.used = p.launch.now()
+	p.proc, p.specs, p.version, p.held = proc, specs, clean(proc.desc.GetVersion()), proc.child.contained()
 	p.actions = slices.Sorted(maps.Keys(specs))
-	p.log.Info().Int("pid", proc.pid()).Str("version", p.version).Msg("the plugin has started")
+	p.log.Info().Int("pid", proc.pid()).Str("version", p.version).Strs("not_contained_by", p.held.gaps()).Msg("the plugin has started")
 	go p.watch(proc)
 	return proc, nil
 }
@@ -99,8 +104,11 @@ func (p *plugin) ready(ctx context.Context) (*process, error) {
 func (p *plugin) current() (*process, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.refused != nil {
+		return nil, p.refused
+	}
 	if p.retired {
-		return nil, p.unavailable(errors.New("it is being stopped or replaced"))
+		return nil, p.unavailable(errRetired)
 	}
 	if p.proc != nil && p.proc.alive() {
 		return p.proc, nil
@@ -210,8 +218,13 @@ func (p *plugin) unavailable(why error) *crm.Error {
 }
 
 // expectActions refuses a description that lacks or adds an action: a built-in process serves what it was started for.
-func expectActions(names ...string) func(map[string]Spec) error {
+func expectActions(network bool, names ...string) func(map[string]Spec) error {
 	return func(specs map[string]Spec) error {
+		for _, s := range specs {
+			if len(s.Network) > 0 && !network {
+				return fmt.Errorf("%s needs the network, which the host does not give it", s.Action)
+			}
+		}
 		if got := slices.Sorted(maps.Keys(specs)); !slices.Equal(got, names) {
 			return fmt.Errorf("it has the actions %v instead of %v", got, names)
 		}
@@ -227,8 +240,8 @@ func expectManifest(m Manifest) func(map[string]Spec) error {
 				return fmt.Errorf("it calls itself %s %s, but %s %s is installed", s.Plugin, s.Version, m.Name, m.Version)
 			}
 		}
-		if got, want := grants(slices.Collect(maps.Values(specs))), grants(m.Actions); got != want {
-			return crm.Errorf("start plugin "+m.Name, crm.CodeDenied, "it declares other reads or effects than were installed").
+		if what := differs(m.Actions, slices.Collect(maps.Values(specs))); what != "" {
+			return crm.Errorf("start plugin "+m.Name, crm.CodeDenied, "it declares other things than were installed: %s", what).
 				WithHint("look at what it wants now: `reprieve plugin install FOLDER` shows it")
 		}
 		return nil

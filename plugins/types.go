@@ -18,7 +18,7 @@ type Spec struct {
 	Effects    []EffectKind  `json:"effects"` // the effects that are accepted, sorted
 	External   bool          `json:"external"`
 	Idempotent bool          `json:"idempotent"`
-	Network    []string      `json:"network"`
+	Network    []string      `json:"network"`       // the hosts that it talks to; a plugin whose actions name none gets no network where it can be kept away
 	Timeout    time.Duration `json:"timeout_nanos"` // of one call, which holds up to 1000 items
 	Schema     []byte        `json:"-"`             // JSON Schema of the parameters
 	Broken     error         `json:"-"`             // why the action cannot run now; nil if it can
@@ -55,6 +55,9 @@ type Batch struct {
 	Now    crm.Nanos
 	DryRun bool // nothing will be committed; an external action is told so
 	Items  []Item
+	// As is the action as the caller was given it, by which he has decided what to send and what to write
+	// down before: nothing is sent to a version that declares other things. nil: whatever it declares.
+	As *Spec
 }
 
 // Item is one step of one run.

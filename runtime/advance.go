@@ -124,6 +124,9 @@ func (t *turn) step(at int) (next int, more bool) {
 				return 0, false
 			}
 			t.Run.Step, t.Run.Status, t.Run.Due, t.Run.Listening = n.ID, crm.RunWaiting, due, n.Hears != nil
+			if !t.Run.Listening {
+				t.Run.Since = 0
+			}
 			return 0, false
 		}
 		t.Run.Status = crm.RunActive
@@ -377,6 +380,14 @@ func (t *turn) journal(n *workflow.Node, r crm.StepRecord) {
 		steps := maps.Clone(t.in.Env.Steps)
 		steps[n.ID] = stepInfo(&r)
 		t.in.Env.Steps = steps
+	}
+}
+
+// journaled has the expressions of later turns see a line of the journal.
+func journaled(env *triggers.Env, r *crm.StepRecord) {
+	env.Steps[r.Path] = stepInfo(r)
+	if r.Status == store.StepFailed || r.Status == store.StepUnknown {
+		env.Error = triggers.ErrorInfo{Step: r.Path, Code: r.Code, Message: r.Message}
 	}
 }
 

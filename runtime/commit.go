@@ -3,6 +3,7 @@ package runtime
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/reprieve-run/reprieve/crm"
 	"github.com/reprieve-run/reprieve/plugins"
@@ -45,7 +46,7 @@ func (e *Engine) commitChunk(ctx context.Context, ps []*pending) (left []*pendin
 			return err
 		}
 		for _, p := range ps {
-			a, err := p.advanced(in)
+			a, err := e.advanced(p, in)
 			if err == nil {
 				err = tx.CommitRun(a)
 			}
@@ -63,7 +64,7 @@ func (e *Engine) commitChunk(ctx context.Context, ps []*pending) (left []*pendin
 
 // advanced turns effects into mutations: an effect names a target by its index, and the only target
 // is the run's contact.
-func (p *pending) advanced(in plugins.Lookup) (store.Advanced, error) {
+func (e *Engine) advanced(p *pending, in *lookup) (store.Advanced, error) {
 	a := store.Advanced{Was: p.was, Run: p.turn.Run, Seen: p.seen, Steps: p.turn.Steps}
 	if p.def.Listens() && !(p.asked != nil && p.spec.External) { // what the world was told is not taken back
 		a.Hears = cursorDispatch
@@ -77,14 +78,64 @@ func (p *pending) advanced(in plugins.Lookup) (store.Advanced, error) {
 			a.Effects = append(a.Effects, m)
 		}
 	}
-	return a, nil
+	return a, e.heardBefore(p, in.Tx, &a)
+}
+
+// heardBefore has a run that comes to a wait for an event go on at once if the event happened while the step before
+// it was inside its plugin: the dispatcher may have read that already, and found nobody who waits.
+func (e *Engine) heardBefore(p *pending, tx *store.Tx, a *store.Advanced) error {
+	if !a.Run.Listening || a.Was.Listening || a.Run.Since == 0 {
+		return nil
+	}
+	since := a.Run.Since
+	a.Run.Since = 0
+	k := crm.Key{Account: a.Was.Account, Contact: a.Was.Contact}
+	life, err := tx.Life(k)
+	if err != nil {
+		return err
+	}
+	names, err := names(tx, map[crm.AccountID]map[crm.ItemID]string{}, k.Account)
+	if err != nil {
+		return err
+	}
+	at, _ := p.def.Node(a.Run.Step)
+	var first *crm.Event
+	for before := uint64(0); ; { // the latest first
+		page, err := tx.History(k, before, 50)
+		if err != nil {
+			return err
+		}
+		for i := range page {
+			if before = page[i].Seq; before <= since {
+				break
+			}
+			ev := &page[i].Event
+			if _, can := crm.TriggerKinds[ev.Kind]; !can || page[i].Err != nil {
+				continue
+			}
+			if te, ok := ev.Trigger(life); ok {
+				if d, err := p.def.Nodes[at].Hears.Match(te, tx.Now(), names); err == nil && d.Matched {
+					first = ev
+				}
+			}
+		}
+		if len(page) < 50 || before <= since {
+			break
+		}
+	}
+	if first == nil {
+		return nil
+	}
+	turn := Advance(p.def, a.Run, Input{Heard: first}, tx.Now())
+	a.Run, a.Steps = turn.Run, append(slices.Clip(a.Steps), turn.Steps...)
+	return nil
 }
 
 // settle commits one turn on its own, deciding again as often as its facts change.
 func (e *Engine) settle(ctx context.Context, p *pending) error {
 	for try := 0; ; try++ {
 		err := e.store.Update(ctx, func(tx *store.Tx) error {
-			a, err := p.advanced(lookupIn(tx))
+			a, err := e.advanced(p, lookupIn(tx))
 			if err != nil {
 				return err
 			}

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"sync"
@@ -40,8 +41,8 @@ type armed struct {
 	trigger *workflow.Trigger
 }
 
-// ending is an event on which an active revision ends its runs.
-type ending struct{ workflow, reason string }
+// ending is an event on which a revision ends its runs: each run has the cancel_on of the revision that it is on.
+type ending struct{ workflow, revision, reason string }
 
 // name is how the trigger is called in receipts, schedules and logs.
 func (a armed) name() string { return a.def.ID + "/" + a.trigger.ID }
@@ -92,13 +93,7 @@ func (e *Engine) refresh(ctx context.Context) error {
 			e.log.Error().Str("workflow", r.id).Str("code", crm.CodeOf(err)).Err(err).Msg("a workflow cannot be loaded and starts nothing")
 			continue
 		}
-		for _, c := range def.CancelOn {
-			reason := c.Reason
-			if reason == "" {
-				reason = crm.ReasonCancel
-			}
-			ends[r.account].Add(c.Event, ending{def.ID, reason})
-		}
+		addEnds(ends[r.account], def)
 		for i := range def.Triggers {
 			a := armed{r.account, def, &def.Triggers[i]}
 			if a.trigger.Event != nil {
@@ -108,10 +103,47 @@ func (e *Engine) refresh(ctx context.Context) error {
 			}
 		}
 	}
+	for acc, ws := range active {
+		former, err := e.former(ctx, acc, ws)
+		if err != nil {
+			return err
+		}
+		for _, r := range former {
+			def, err := e.definition(ctx, acc, r.id, r.rev)
+			if err != nil {
+				e.log.Error().Str("workflow", r.id).Str("code", crm.CodeOf(err)).Err(err).Msg("an earlier revision cannot be loaded; its cancel_on ends nothing")
+				continue
+			}
+			addEnds(ends[acc], def)
+		}
+	}
 	e.defs.mu.Lock()
 	defer e.defs.mu.Unlock()
 	e.defs.active, e.defs.index, e.defs.ends, e.defs.crons = active, index, ends, crons
 	return nil
+}
+
+func addEnds(ends *triggers.Index[ending], def *workflow.Workflow) {
+	for _, c := range def.CancelOn {
+		reason := c.Reason
+		if reason == "" {
+			reason = crm.ReasonCancel
+		}
+		ends.Add(c.Event, ending{def.ID, def.Revision, reason})
+	}
+}
+
+// former gives the revisions that were active and may have a cancel_on: runs may still be on them.
+func (e *Engine) former(ctx context.Context, acc crm.AccountID, active map[string]string) (all []revision, err error) {
+	err = e.store.View(ctx, func(tx *store.Tx) error {
+		all = nil
+		return tx.Revisions(acc, func(id, rev string, r *store.Revision) {
+			if now, ok := active[id]; ok && now != rev && bytes.Contains(r.Source, []byte("cancel_on")) {
+				all = append(all, revision{acc, id, rev})
+			}
+		})
+	})
+	return all, err
 }
 
 func (d *definitions) same(active map[crm.AccountID]map[string]string) bool {

@@ -39,11 +39,11 @@ type waking struct {
 	ev  *crm.Event
 }
 
-// cancelling ends the unfinished runs of a workflow for a contact.
+// cancelling ends a contact's unfinished runs on a revision of a workflow.
 type cancelling struct {
-	contact  crm.Key
-	workflow string
-	reason   string
+	contact            crm.Key
+	workflow, revision string
+	reason             string
 }
 
 // dispatch reads the log behind its cursor, offers each event to the triggers that can match it, and
@@ -113,7 +113,7 @@ func (e *Engine) start(tx *store.Tx, d decided) error {
 		var err error
 		switch {
 		case a.cancel != nil:
-			err = tx.CancelRuns(a.cancel.contact, a.cancel.workflow, a.cancel.reason)
+			err = tx.CancelRuns(a.cancel.contact, a.cancel.workflow, a.cancel.revision, a.cancel.reason)
 		case a.wake != nil:
 			w := a.wake
 			turn := Advance(w.def, w.run, Input{Heard: w.ev}, tx.Now())
@@ -134,6 +134,9 @@ func (e *Engine) start(tx *store.Tx, d decided) error {
 		}
 	}
 	for _, k := range d.back {
+		if err := tx.CloseTombstones(k); err != nil {
+			return err
+		}
 		if err := tx.Deliver(postman, k); err != nil {
 			return err
 		}
@@ -227,8 +230,8 @@ func (o *offer) one(ev *crm.Event) error {
 		return err
 	}
 	te, ok := ev.Trigger(life)
-	if ok {
-		o.cancel(te, cancels, names)
+	if mayEnd(*ev, life) {
+		o.cancel(ev, cancels, names)
 	}
 	for _, cand := range candidates {
 		if !ok {
@@ -318,18 +321,23 @@ func (o *offer) entitled(by crm.Entitled, a armed, ev *crm.Event, names func(crm
 	return nil
 }
 
+// mayEnd says whether an event may end runs: what may start them, and what an import, the loss of a tag, or a
+// chain of workflows that is too long did, since ending is not starting.
+func mayEnd(ev crm.Event, life crm.Life) bool {
+	if ev.Why.Kind == crm.ByImport || ev.Why.Kind == crm.ByAccount {
+		ev.Why.Kind = crm.ByPerson
+	}
+	ev.Why.Depth = 0
+	return ev.Refusal(life) == crm.NotRefused
+}
+
 // cancel offers an event to the cancel_on of workflows. It comes before the starts: an event that does both
 // ends the run of before and begins a new one.
-func (o *offer) cancel(te crm.TriggerEvent, cancels []triggers.Entry[ending], names func(crm.ItemID) string) {
-	k, _, _, _ := te.Entitlement()
+func (o *offer) cancel(ev *crm.Event, cancels []triggers.Entry[ending], names func(crm.ItemID) string) {
+	k := crm.Key{Account: ev.Account, Contact: ev.Contact}
 	for _, c := range cancels {
-		decision, err := c.Trigger.Match(te, o.tx.Now(), names)
-		if err != nil {
-			o.e.log.Warn().Str("workflow", c.Payload.workflow).Err(err).Msg("a condition of cancel_on could not be decided; it ends nothing")
-			continue
-		}
-		if decision.Matched {
-			o.d.acts = append(o.d.acts, act{cancel: &cancelling{k, c.Payload.workflow, c.Payload.reason}})
+		if c.Trigger.WouldMatch(*ev, o.tx.Now(), names) {
+			o.d.acts = append(o.d.acts, act{cancel: &cancelling{k, c.Payload.workflow, c.Payload.revision, c.Payload.reason}})
 		}
 	}
 }

@@ -34,6 +34,8 @@ type Options struct {
 	Ledger func([]crm.Erasure) error
 	// Secrets reads what steps are sent by reference; nil: there are none.
 	Secrets Secrets
+	// Audit is where signed heads of the log go; nil: nowhere, and nothing is removed from the log.
+	Audit *Audit
 }
 
 // Engine runs workflows and sweeps over one store. Its state is all in the store; what it keeps in
@@ -46,6 +48,8 @@ type Engine struct {
 	sweep   *triggers.Schedule
 	ledger  func([]crm.Erasure) error
 	secrets Secrets
+	audit   *Audit
+	heads   heading
 	defs    *definitions
 
 	dispatching sync.Mutex // held by whoever reads the log: a pass, or a batch whose run has to hear of something
@@ -62,6 +66,7 @@ type Engine struct {
 	starts   pace
 	purges   pace
 	parks    pace
+	trims    pace          // entries of the log
 	works    pace          // of operations over selections
 	swept    *crm.Deadline // how far the sweep under way has come
 	forgot   *forgetting   // and the one over finished runs
@@ -86,7 +91,12 @@ func New(o Options) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
+	heads, err := newHeading(o.Audit)
+	if err != nil {
+		return nil, err
+	}
 	return &Engine{
+		audit: o.Audit, heads: heads, trims: pace{n: 256},
 		store: o.Store, actions: o.Actions, clock: o.Clock, log: o.Log, sweep: sweep, ledger: o.Ledger, secrets: o.Secrets, defs: newDefinitions(),
 		inflight: map[crm.RunID]bool{}, busy: map[string]int{}, resting: map[string]rest{}, said: map[string]time.Time{}, untags: map[crm.ItemID]untagging{}, done: make(chan struct{}, 1),
 		turns: pace{n: 256}, starts: pace{n: 256}, purges: pace{n: 128}, works: pace{n: 128}, parks: pace{n: 256},
@@ -201,7 +211,7 @@ func (e *Engine) Pass(ctx context.Context) (worked bool, err error) {
 		return false, err
 	}
 	var errs []error
-	for _, part := range []func(context.Context) (bool, error){e.dispatch, e.fire, e.unpark, e.advanceDue, e.operate, e.sweepDue, e.writeLedger} {
+	for _, part := range []func(context.Context) (bool, error){e.dispatch, e.fire, e.unpark, e.advanceDue, e.operate, e.sweepDue, e.writeLedger, e.headDue} {
 		did, err := part(ctx)
 		worked = worked || did
 		if err != nil {

@@ -246,16 +246,19 @@ func roomFor(l workflow.Limits, s *store.Schedule, now crm.Nanos) room {
 	if l.Rate.Runs == 0 {
 		return r
 	}
-	// The stretch that the rate is about has so many slices, of a second or more each, and each its share of
+	// The stretch that the rate is about has so many slices, of a tenth of a second or more each, and each its share of
 	// the runs. A slice begins no earlier than its width after the one before, and what one did not use is
 	// not made up for: so no stretch of that length, wherever it begins, holds more than the rate.
-	slices := min(crm.Nanos(l.Rate.Runs), l.Rate.Per/crm.Second)
-	width := (l.Rate.Per + slices - 1) / slices
-	if now >= r.slice.From+width || r.slice.From == 0 {
-		r.slice = store.Slice{From: now, No: (r.slice.No + 1) % uint32(slices)}
+	slices := min(crm.Nanos(l.Rate.Runs), l.Rate.Per/(crm.Second/10))
+	width, shares := (l.Rate.Per+slices-1)/slices, int64(slices)
+	if all := crm.Nanos(l.Rate.Runs); all > slices { // several runs of a slice may stand at its end, and a stretch has one slice more
+		shares++
 	}
-	no, all := int64(r.slice.No)%int64(slices), int64(l.Rate.Runs)
-	share := int((no+1)*all/int64(slices) - no*all/int64(slices))
+	if now >= r.slice.From+width || r.slice.From == 0 {
+		r.slice = store.Slice{From: now, No: uint32(int64(r.slice.No+1) % shares)}
+	}
+	no, all := int64(r.slice.No)%shares, int64(l.Rate.Runs)
+	share := int((no+1)*all/shares - no*all/shares)
 	if r.runs = min(r.runs, max(share-r.slice.Runs, 0)); r.runs == 0 {
 		r.next = r.slice.From + width
 	}

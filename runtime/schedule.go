@@ -68,7 +68,11 @@ func (e *Engine) beginFire(ctx context.Context, a armed) (*store.Schedule, bool,
 		}
 		spec := specText(a.trigger.Spec)
 		if old == nil || old.Spec != spec && old.Firing == 0 {
-			return old, &store.Schedule{Account: a.account, Name: a.name(), Spec: spec, LastFire: tx.Now()}, nil
+			next := &store.Schedule{Account: a.account, Name: a.name(), Spec: spec, LastFire: tx.Now()}
+			if old != nil { // other times lift no rate
+				next.Slice, next.After, next.Missed, next.Guarded, next.Last = old.Slice, old.After, old.Missed, old.Guarded, old.Last
+			}
+			return old, next, nil
 		}
 		if old.Firing != 0 {
 			found = old
@@ -190,6 +194,9 @@ func (e *Engine) nextFires(now crm.Nanos) []crm.Nanos {
 	e.defs.mu.Lock()
 	defer e.defs.mu.Unlock()
 	at := []crm.Nanos{e.sweep.Next(now)}
+	if e.audit != nil {
+		at = append(at, e.heads.schedule.Next(now))
+	}
 	for _, a := range e.defs.crons {
 		if held := e.defs.held[a.schedule()]; held != 0 {
 			at = append(at, held)

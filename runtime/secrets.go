@@ -15,18 +15,20 @@ import (
 
 // Secrets gives an account's secret; an error if the operator has not set it. It must not keep what it read: a
 // change counts from the next call.
+//
+// Its errors are shown: they must not repeat a secret.
 type Secrets func(account, name string) (string, error)
 
 // errNoSecrets is what an engine answers that was given none.
 var errNoSecrets = errors.New("there are no secrets here")
 
-// HasSecret says whether a step of the account would be sent the secret.
-func (e *Engine) HasSecret(account, name string) bool {
+// Secret says why a step of the account could not be sent the secret; nil if it could.
+func (e *Engine) Secret(account, name string) error {
 	if e.secrets == nil {
-		return false
+		return errNoSecrets
 	}
 	_, err := e.secrets(account, name)
-	return err == nil
+	return err
 }
 
 // fill puts secrets into the parameters of calls on their way to the plugin. The parameters that the journal
@@ -40,7 +42,8 @@ func (e *Engine) fill(ctx context.Context, batch []*pending) (ready, waiting []*
 			continue
 		}
 		if p.secret, err = e.read(ctx, p, wants); err != nil {
-			p.postpone(crm.Minute, "waits for a secret that is not set: "+missing(wants, p.secret))
+			e.complain(err, "a step waits for a secret that cannot be read")
+			p.postpone(crm.Minute, "waits for the secret "+missing(wants, p.secret)+", which cannot be read: "+err.Error())
 			waiting = append(waiting, p)
 			continue
 		}
@@ -97,15 +100,70 @@ func (p *pending) hush(o plugins.Outcome) plugins.Outcome {
 			continue
 		}
 		o.Message = strings.ReplaceAll(o.Message, v, Redacted)
-		if in, err := json.Marshal(v); err == nil {
-			o.Output = bytes.ReplaceAll(o.Output, in[1:len(in)-1], []byte(Redacted))
+		if strings.Contains(o.Code, v) { // it is kept and shown in the open
+			o.Code = codeHushed
 		}
+		o.Output = hushJSON(o.Output, v)
 		for i := range o.Effects {
 			ef := &o.Effects[i]
-			for _, text := range []*string{&ef.Tag, &ef.Reason, &ef.Title, &ef.Body, &ef.Value.Text} {
+			for _, text := range []*string{&ef.Tag, &ef.Field, &ef.Reason, &ef.Object, &ef.Title, &ef.Body, &ef.Channel, &ef.Value.Text} {
 				*text = strings.ReplaceAll(*text, v, Redacted)
+			}
+			for j := range ef.Value.List {
+				ef.Value.List[j] = strings.ReplaceAll(ef.Value.List[j], v, Redacted)
 			}
 		}
 	}
 	return o
+}
+
+// codeHushed stands for a code that had a secret in it.
+const codeHushed = "redacted"
+
+// hushJSON takes a secret out of JSON, however it is escaped there; what has none stays as it is, byte by byte.
+func hushJSON(doc []byte, secret string) []byte {
+	if len(doc) == 0 {
+		return doc
+	}
+	var v any
+	d := json.NewDecoder(bytes.NewReader(doc))
+	d.UseNumber()
+	if d.Decode(&v) != nil {
+		return nil
+	}
+	found := false
+	text := func(s string) string {
+		found = found || strings.Contains(s, secret)
+		return strings.ReplaceAll(s, secret, Redacted)
+	}
+	var walk func(any) any
+	walk = func(v any) any {
+		switch v := v.(type) {
+		case string:
+			return text(v)
+		case json.Number:
+			if s := text(v.String()); s != v.String() {
+				return s
+			}
+		case []any:
+			for i := range v {
+				v[i] = walk(v[i])
+			}
+		case map[string]any:
+			out := make(map[string]any, len(v))
+			for k, member := range v {
+				out[text(k)] = walk(member)
+			}
+			return out
+		}
+		return v
+	}
+	if v = walk(v); !found {
+		return doc
+	}
+	out, err := json.Marshal(v)
+	if err != nil {
+		return nil
+	}
+	return out
 }

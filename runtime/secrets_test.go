@@ -41,7 +41,7 @@ steps:
 `)
 	s.tag("go")
 	s.settle()
-	s.expect("it waits", s.runs(s.k), []string{"w active one waits for a secret that is not set: crm"})
+	s.expect("it waits", s.runs(s.k), []string{"w active one waits for the secret crm, which cannot be read: not set"})
 	s.expect("nobody was called", len(got), 0)
 	set = true
 	s.pass(day(1))

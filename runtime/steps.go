@@ -35,6 +35,7 @@ type pending struct {
 	unsure  bool              // nobody knows whether the call was carried out
 	sent    []byte            // the parameters with secrets in them
 	secret  map[string]string // the secrets that they have
+	since   uint64            // the end of the log at the snapshot
 	deaf    bool              // something happened to its contact that it has to hear of first
 }
 
@@ -227,6 +228,9 @@ func (e *Engine) snapshot(tx *store.Tx, p *pending, lists map[crm.AccountID]map[
 			return err
 		}
 		p.deaf = !heard
+		if p.since, err = tx.LogEnd(); err != nil {
+			return err
+		}
 	}
 	p.env = triggers.Env{Contact: c, Life: life, Tombstone: tomb, Now: tx.Now(), ListName: names,
 		Run: triggers.RunInfo{ID: p.was.ID.String(), Workflow: p.was.Workflow, Trigger: p.was.Trigger, StartedAt: p.was.StartedAt}}
@@ -243,10 +247,7 @@ func (e *Engine) snapshot(tx *store.Tx, p *pending, lists map[crm.AccountID]map[
 			_ = json.Unmarshal(s.Output, &p.env.Started)
 			continue
 		}
-		p.env.Steps[s.Path] = stepInfo(&s)
-		if s.Status == store.StepFailed || s.Status == store.StepUnknown {
-			p.env.Error = triggers.ErrorInfo{Step: s.Path, Code: s.Code, Message: s.Message}
-		}
+		journaled(&p.env, &s)
 	}
 	return nil
 }
@@ -278,6 +279,9 @@ func (p *pending) goOn(o plugins.Outcome) {
 	before := p.turn
 	p.base, p.asked, p.outcome = before, p.call, &o
 	p.turn = Advance(p.def, before.Run, Input{Env: p.env, Outcome: &o, Plugin: p.spec.Plugin + "@" + p.spec.Version}, p.env.Now)
+	if p.turn.Run.Since == 0 { // who is asked may answer before the step is over
+		p.turn.Run.Since = p.since
+	}
 	p.trace(p.turn.Steps)
 	p.turn.Steps = append(before.Steps, p.turn.Steps...)
 	p.see(before.Reads)
@@ -385,7 +389,7 @@ func (e *Engine) work(ctx context.Context, batch []*pending) error {
 // that can do no harm. A call to the outside world whose intent is written is made, and waited for as
 // long as its action may take, although the engine is being stopped: else nobody would know.
 func (e *Engine) execute(ctx context.Context, spec plugins.Spec, batch []*pending) (answered []*pending) {
-	b := plugins.Batch{Now: batch[0].env.Now, Items: make([]plugins.Item, len(batch))}
+	b := plugins.Batch{Now: batch[0].env.Now, Items: make([]plugins.Item, len(batch)), As: &spec}
 	for i, p := range batch {
 		b.Items[i] = plugins.Item{
 			Key: idempotencyKey(p.was.ID, p.call.Step, p.keyed), Attempt: p.turn.Run.Attempt, Params: p.sent,
@@ -406,6 +410,7 @@ func (e *Engine) execute(ctx context.Context, spec plugins.Spec, batch []*pendin
 	outcomes, err := e.actions.Execute(call, spec.Action, b)
 	late := limit > 0 && errors.Is(call.Err(), context.DeadlineExceeded)
 	now := e.now(ctx)
+	begun := slices.ContainsFunc(outcomes, func(o plugins.Outcome) bool { return o.Code != plugins.CodeNotSent })
 	for i, p := range batch {
 		o := plugins.Outcome{Status: plugins.Retry, Code: plugins.CodeNotSent} // no outcomes at all: nothing was sent
 		if i < len(outcomes) {
@@ -415,6 +420,8 @@ func (e *Engine) execute(ctx context.Context, spec plugins.Spec, batch []*pendin
 		switch {
 		case ctx.Err() != nil && (o.Status == plugins.NoOutcome || o.Code == plugins.CodeNotSent) && !spec.External:
 			continue // stopping: the same key again after the start
+		case late && begun && o.Code == plugins.CodeNotSent && (!spec.External || spec.Idempotent):
+			continue // those before it took the time: it had no attempt, and stays due
 		case late && (o.Status == plugins.NoOutcome && (!spec.External || spec.Idempotent) || o.Code == plugins.CodeNotSent):
 			o = plugins.Outcome{Status: plugins.Retry, Code: CodeTimeout, Message: "the attempt took longer than the step's timeout"}
 		case o.Status == plugins.NoOutcome && (!spec.External || spec.Idempotent):

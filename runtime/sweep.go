@@ -23,6 +23,8 @@ type SweepReport struct {
 	Failed    int `json:"failed"`  // refused for another reason; see the log
 	// Runs are finished runs whose journal went, at the end of runs.keep_finished.
 	Runs int `json:"runs"`
+	// Entries are those that the log lost at its front, at the end of audit.keep.
+	Entries int `json:"entries,omitempty"`
 }
 
 func (r *SweepReport) add(o SweepReport) {
@@ -32,6 +34,7 @@ func (r *SweepReport) add(o SweepReport) {
 	r.Waiting += o.Waiting
 	r.Failed += o.Failed
 	r.Runs += o.Runs
+	r.Entries += o.Entries
 }
 
 var sweeper = crm.Actor{ID: "system:sweep", Role: crm.System}
@@ -72,6 +75,10 @@ func (e *Engine) sweepDue(ctx context.Context) (bool, error) {
 	if err != nil || more {
 		return more || runs > 0, err
 	}
+	entries, more, err := e.trimSome(ctx, maxChunks)
+	if err != nil || more {
+		return more || entries > 0, err
+	}
 	next := store.Schedule{Name: sweepName, LastFire: now}
 	err = e.store.Update(ctx, func(tx *store.Tx) error { return tx.PutSchedule(old, &next) })
 	if errors.Is(err, store.ErrStale) {
@@ -88,6 +95,9 @@ func (e *Engine) Sweep(ctx context.Context) (SweepReport, error) {
 	if err == nil {
 		var at *forgetting
 		report.Runs, _, err = e.forgetSome(ctx, &at, 0)
+	}
+	if err == nil {
+		report.Entries, _, err = e.trimSome(ctx, 0)
 	}
 	return report, err
 }

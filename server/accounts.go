@@ -1,8 +1,6 @@
 package server
 
 import (
-	"encoding/hex"
-
 	"github.com/reprieve-run/reprieve/crm"
 	"github.com/reprieve-run/reprieve/store"
 )
@@ -96,15 +94,4 @@ func eventStatus(c *call, _ None) (EventStatus, error) {
 		return err
 	})
 	return v, err
-}
-
-// AuditView is what verifying the log found.
-type AuditView struct {
-	Entries uint64 `json:"entries"`
-	Head    string `json:"head"`
-}
-
-func auditVerify(c *call, _ None) (AuditView, error) {
-	n, head, err := c.Store.VerifyLog(c.ctx)
-	return AuditView{Entries: n, Head: hex.EncodeToString(head)}, err
 }

@@ -16,12 +16,13 @@ import (
 	"github.com/reprieve-run/reprieve/store"
 )
 
-// App answers verbs over an open store. Every field but Log is required.
+// App answers verbs over an open store. Every field but Log and Audit is required.
 type App struct {
 	Store  *store.Store
 	Engine *runtime.Engine
 	Host   *plugins.Host
 	Log    zerolog.Logger
+	Audit  AuditFiles // nil: nothing is signed, and no exported head compared
 }
 
 // Caller calls verbs: App in process, Client over a socket. The request and the answer are JSON; in
@@ -60,7 +61,7 @@ type call struct {
 // why is the cause of what a person does by a verb.
 func (c *call) why() crm.Cause { return crm.Cause{Kind: crm.ByPerson} }
 
-var verbs = map[string]handler{
+var verbs = fenced(map[string]handler{
 	"account.create":    verb(accountCreate),
 	"account.show":      verb(accountShow),
 	"account.hipaa":     verb(accountHIPAA),
@@ -115,8 +116,18 @@ var verbs = map[string]handler{
 	"retention.replay":  verb(retentionReplay),
 	"retention.go":      verb(retentionGo),
 	"plugin.list":       verb(pluginList),
+	"plugin.show":       verb(pluginShow),
+	"plugin.verify":     verb(pluginVerify),
 	"plugin.install":    verb(pluginInstall),
+	"plugin.trust":      verb(pluginTrust),
+	"plugin.use":        verb(pluginUse),
+	"plugin.remove":     verb(pluginRemove),
+	"action.show":       verb(actionShow),
 	"audit.verify":      verb(auditVerify),
+	"audit.list":        verb(auditList),
+	"audit.export":      verb(auditExport),
+	"audit.key":         verb(auditKey),
+	"audit.rotate":      verb(auditRotate),
 
 	"contact.dnd":        verb(contactDND),
 	"record.list":        verb(recordList),
@@ -153,7 +164,7 @@ var verbs = map[string]handler{
 	"opportunity.delete": verb(objectDelete(crm.Opportunity)),
 	"opportunity.add":    verb(opportunityAdd),
 	"opportunity.remove": verb(unlink(crm.Opportunity)),
-}
+})
 
 // Verbs lists the verbs, sorted.
 func Verbs() []string { return sortedKeys(verbs) }

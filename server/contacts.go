@@ -73,6 +73,10 @@ func contactList(c *call, q ContactList) (ContactPage, error) {
 	if err != nil {
 		return page, crm.Errorf("list contacts", crm.CodeInvalid, "after is not the next of an earlier page")
 	}
+	auditor := c.by.Role == crm.Auditor
+	if auditor && (!q.Held || q.Tag != "" || q.List != "" || q.Filter != nil) {
+		return page, crm.Errorf("list contacts", crm.CodeDenied, "an auditor sees those under a legal hold, and no more of them than that").WithHint("reprieve contact list --held")
+	}
 	err = c.Store.View(c.ctx, func(tx *store.Tx) error {
 		page = ContactPage{Contacts: []ContactView{}}
 		query, names, err := q.query(tx)
@@ -89,7 +93,11 @@ func contactList(c *call, q ContactList) (ContactPage, error) {
 				if q.Held && !l.Held {
 					return true
 				}
-				page.Contacts = append(page.Contacts, contactView(con, *l, names))
+				v := contactView(con, *l, names)
+				if auditor {
+					v = forAuditor(v)
+				}
+				page.Contacts = append(page.Contacts, v)
 				full = len(page.Contacts) == limit
 				return !full
 			})

@@ -99,15 +99,22 @@ func (c *call) stepViews(tx *store.Tx, r *crm.Run) ([]StepView, error) {
 	if err != nil {
 		return nil, err
 	}
-	show := runtime.Redact
+	show, words := runtime.Redact, func(_, s string) string { return s }
 	if !acc.Policy.Allows(c.by.Role, crm.VerbWrite) {
 		show = shape
+		words = func(action, s string) string { // a plugin's words may name the contact
+			if action == "" || s == "" {
+				return s
+			}
+			return "[hidden]"
+		}
 	}
 	var views []StepView
 	for _, s := range steps {
 		v := StepView{Step: s.Path, Iteration: s.Iteration, Action: s.Action, Status: s.Status, Attempt: s.Attempt, At: s.At,
-			Code: s.Code, Message: s.Message, Plugin: s.Plugin, Unknown: s.OpenCall(), Input: show(s.Input), Cut: s.Cut, Output: show(s.Output)}
+			Code: s.Code, Message: words(s.Action, s.Message), Plugin: s.Plugin, Unknown: s.OpenCall(), Input: show(s.Input), Cut: s.Cut, Output: show(s.Output)}
 		for _, t := range s.Tries {
+			t.Message = words(s.Action, t.Message)
 			v.Tries = append(v.Tries, TryView(t))
 		}
 		views = append(views, v)

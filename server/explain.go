@@ -17,9 +17,12 @@ type WorkflowSimulate struct {
 	File    *File         `json:"file,omitempty"`
 	Contact string        `json:"contact"`
 	Event   crm.EventKind `json:"event,omitempty"`
-	Name    string        `json:"name,omitempty"`  // tag, field, list, channel, campaign or kind of record
-	Value   string        `json:"value,omitempty"` // of a field, or a list's status
+	Name    string        `json:"name,omitempty"`  // tag, field, list, channel, campaign, kind of record or webhook's trigger
+	Value   any           `json:"value,omitempty"` // of a field, or a list's status: text, or of a field a number, true or false
 	Off     bool          `json:"off,omitempty"`   // do-not-disturb or archived: off
+	Body    []byte        `json:"body,omitempty"`  // of a request to a webhook
+
+	Answers map[string]string `json:"answers,omitempty"` // by step; see runtime.Question
 }
 
 func workflowSimulate(c *call, q WorkflowSimulate) (*runtime.Simulation, error) {
@@ -33,11 +36,11 @@ func workflowSimulate(c *call, q WorkflowSimulate) (*runtime.Simulation, error) 
 		var ev *crm.Event
 		var note string
 		if q.Event != "" {
-			if ev, note, err = imagined(op, tx, k, q); err != nil {
+			if ev, note, err = imagined(op, tx, k, def, q); err != nil {
 				return err
 			}
 		}
-		if s, err = c.Engine.Simulate(tx, def, k, ev); err == nil && note != "" {
+		if s, err = c.Engine.Simulate(tx, def, runtime.Question{Contact: k, Event: ev, Answers: q.Answers}); err == nil && note != "" {
 			s.Notes = append(s.Notes, note)
 		}
 		return err
@@ -83,62 +86,75 @@ func (c *call) simulated(op string, q WorkflowSimulate) (k crm.Key, def *workflo
 
 // imagined makes an event that has not happened: what the log would say if somebody made the change now. The
 // note says so if that change would change nothing.
-func imagined(op string, tx *store.Tx, k crm.Key, q WorkflowSimulate) (*crm.Event, string, error) {
-	if _, ok := crm.TriggerKinds[q.Event]; !ok {
+func imagined(op string, tx *store.Tx, k crm.Key, def *workflow.Workflow, q WorkflowSimulate) (ev *crm.Event, note string, err error) {
+	if _, ok := crm.TriggerKinds[q.Event]; !ok && q.Event != crm.WebhookReceived {
 		return nil, "", crm.Errorf(op, crm.CodeInvalid, "no workflow is started by %q", q.Event).WithHint("docs/file-format.md lists the events")
 	}
 	c, life, err := tx.Peek(k)
 	if err != nil || c == nil {
 		return nil, "", err
 	}
-	after := c.Clone()
-	after.Rev++
-	ev := &crm.Event{Kind: q.Event, Account: k.Account, Contact: k.Contact, Epoch: life.Epoch, Rev: after.Rev, At: tx.Now(),
-		By: crm.Actor{ID: "user:simulated", Role: crm.Admin}, Why: crm.Cause{Kind: crm.ByPerson}, Data: crm.EventData{Name: q.Name, Value: q.Value, On: !q.Off}, After: after}
-	ev.Data.Kind, _ = crm.ParseItemKind(q.Name)
-	var m crm.Mutation
-	switch q.Event {
-	case crm.ContactTagAdded:
-		m = crm.AddTag{Contact: k, Tag: q.Name}
-	case crm.ContactTagRemoved:
-		m = crm.RemoveTag{Contact: k, Tag: q.Name}
-	case crm.ContactFieldChanged:
-		m = crm.SetField{Contact: k, Name: q.Name, Value: text(q.Value)}
-	case crm.ContactIdentity:
-		m = crm.SetIdentity{Contact: k, Name: q.Name, Value: q.Value}
-	case crm.ContactListChanged:
-		list, err := named(tx, k.Account, q.Name)
-		if err != nil {
+	value, err := fieldValue(op, q.Value)
+	if err != nil {
+		return nil, "", err
+	}
+	data := crm.EventData{Name: q.Name, Value: value.String(), On: !q.Off}
+	data.Kind, _ = crm.ParseItemKind(q.Name)
+	if q.Event == crm.WebhookReceived {
+		if data, err = requested(op, tx, k, def, q); err != nil {
 			return nil, "", err
 		}
-		m = crm.SetMembership{Contact: k, List: list.ID, Name: list.Name, Status: crm.Status(q.Value)}
-	case crm.ContactDNDChanged:
-		m = crm.SetDND{Contact: k, Channel: q.Name, On: !q.Off}
-	case crm.ContactArchived:
-		m = crm.Archive{Contact: k, On: !q.Off}
-	default: // it changes no fact
-		return ev, "", nil
 	}
-	_, data, changed := crm.ChangeFact(after, m, after.Rev, tx.Now(), life.QuietRev > 0)
-	if !changed {
-		return ev, "the contact is like that already: in truth there would be no such event", nil
+	ev, changed, err := runtime.Imagine(tx, c, life, q.Event, data, value)
+	if err == nil && !changed {
+		note = "the contact is like that already: in truth there would be no such event"
 	}
-	ev.Data = data
-	return ev, "", nil
+	return ev, note, err
 }
 
-// named gives the list of a name.
-func named(tx *store.Tx, acc crm.AccountID, name string) (crm.Object, error) {
-	all, err := tx.Objects(acc, crm.List)
+// fieldValue is a field's value as JSON has it.
+func fieldValue(op string, v any) (crm.Value, error) {
+	switch v := v.(type) {
+	case nil:
+		return crm.Value{}, nil
+	case string:
+		return text(v), nil
+	case float64:
+		return crm.Number(v), nil
+	case bool:
+		return crm.Value{Kind: crm.BoolValue, Bool: v}, nil
+	}
+	return crm.Value{}, crm.Errorf(op, crm.CodeInvalid, "the event's value is no text, number, true or false").WithHint("lists cannot be given here")
+}
+
+// requested makes what a request to a webhook of the workflow would say. It has to be about the contact.
+func requested(op string, tx *store.Tx, k crm.Key, def *workflow.Workflow, q WorkflowSimulate) (crm.EventData, error) {
+	hooks := webhooksOf(def)
+	if q.Name == "" && len(hooks) == 1 {
+		q.Name = hooks[0]
+	}
+	t := def.Webhook(q.Name)
+	switch {
+	case len(hooks) == 0:
+		return crm.EventData{}, crm.Errorf(op, crm.CodeInvalid, "the workflow %q has no webhook", def.ID).WithHint("give one of its triggers webhook: {contact: event.body.email}")
+	case t == nil:
+		return crm.EventData{}, crm.Errorf(op, crm.CodeInvalid, "it has to be said to which webhook the request is").
+			WithHint("--webhook with one of %s", strings.Join(hooks, ", "))
+	}
+	body, err := crm.ParseBody(q.Body)
 	if err != nil {
-		return crm.Object{}, err
+		return crm.EventData{}, err
 	}
-	for _, o := range all {
-		if crm.Fold(o.Name) == crm.Fold(name) && !o.Deleted.IsSet() {
-			return o, nil
-		}
+	r := store.HookRequest{Body: body}
+	if err := meant(tx, def, t, &r); err != nil {
+		return crm.EventData{}, err
 	}
-	return crm.Object{}, crm.Errorf("find a list", crm.CodeNotFound, "there is no list %q", name).WithHint("reprieve list list shows what there is")
+	is, err := tx.Whom(k.Account, r)
+	if err == nil && is != k {
+		err = crm.Errorf(op, crm.CodeInvalid, "the body names another contact than the one that was asked about").
+			WithHint("the trigger's contact says where in the body it is named")
+	}
+	return crm.EventData{Name: workflow.HookName(def.ID, t.ID), Body: body}, err
 }
 
 // WorkflowExplain asks why workflows did, or did not, start: for a contact, or for an entry of the log.

@@ -82,11 +82,17 @@ func addressed(tx *store.Tx, acc crm.AccountID, r *store.HookRequest) error {
 	if t == nil {
 		hint := "it has no webhook at all"
 		if names := webhooksOf(def); len(names) > 0 {
-			hint = "it has " + strings.Join(names, ", ")
+			hint = "its webhooks: " + strings.Join(names, ", ")
 		}
 		return crm.Errorf(op, crm.CodeNotFound, "the workflow %q has no such webhook", w.ID).WithHint("%s", hint)
 	}
-	ev := &crm.Event{Kind: crm.WebhookReceived, Account: acc, At: tx.Now(), Data: crm.EventData{Name: workflow.HookName(w.ID, t.ID), Body: r.Body}}
+	return meant(tx, def, t, r)
+}
+
+// meant evaluates whom a trigger says that a request is about.
+func meant(tx *store.Tx, def *workflow.Workflow, t *workflow.Trigger, r *store.HookRequest) error {
+	const op = "receive a request"
+	ev := &crm.Event{Kind: crm.WebhookReceived, At: tx.Now(), Data: crm.EventData{Name: workflow.HookName(def.ID, t.ID), Body: r.Body}}
 	value, err := t.Hook.Contact.Eval(triggers.Env{Event: ev, Now: tx.Now()})
 	if err != nil {
 		return crm.Errorf(op, crm.CodeInvalid, "the trigger's contact cannot be decided for this body: %w", err).

@@ -24,18 +24,22 @@ import (
 
 // Gates that are no list of a policy.
 const (
-	forAll    crm.Verb = "everybody"
-	forAdmins crm.Verb = "admins" // what no policy hands on
+	forAll    crm.Verb = "everybody but auditors"
+	forShape  crm.Verb = "everybody and auditors" // nothing of it is personal to an auditor
+	forAdmins crm.Verb = "admins"                 // what no policy hands on
 )
 
 // gates says by which list of the policy each verb is judged. A verb that is not here fails the test, and
 // under the default policy the table agrees with mayUse.
 var gates = map[crm.Verb]string{
-	forAll: `account.show audit.verify bulk.get bulk.list campaign.due campaign.list company.list contact.get contact.history
-		contact.list contact.receipt contact.verify event.status list.list opportunity.list plugin.list policy.knobs policy.show
-		record.list contact.manifest retention.status run.get run.list tag.list workflow.check workflow.diff workflow.fires
-		workflow.graph workflow.list workflow.schema workflow.explain workflow.simulate`,
-	forAdmins: `account.create account.hipaa plugin.install policy.set retention.replay`,
+	forAll: `bulk.get bulk.list campaign.due campaign.list company.list contact.get contact.history
+		contact.list contact.receipt contact.verify list.list opportunity.list plugin.show plugin.verify action.show 
+		record.list contact.manifest tag.list workflow.check workflow.diff workflow.fires
+		workflow.graph workflow.schema workflow.explain workflow.simulate`,
+	forShape: `account.show audit.key audit.verify event.status plugin.list policy.knobs policy.show retention.status run.get run.list
+		workflow.list`,
+	crm.VerbAudit: `audit.export audit.list`,
+	forAdmins:     `audit.rotate account.create account.hipaa plugin.install plugin.trust plugin.use plugin.remove policy.set retention.replay`,
 	crm.VerbWrite: `campaign.add campaign.clicked campaign.create campaign.delete campaign.opened campaign.remove campaign.rename
 		campaign.sent company.add company.create company.delete company.remove company.rename contact.archive contact.create
 		contact.dnd contact.import contact.inbound contact.tag contact.unarchive contact.update list.add list.create list.delete
@@ -94,6 +98,7 @@ func askings() (rows []asking) {
 			export := ask[ContactExport](r, "contact.export", ContactID{ID: ada})
 			return ContactDelete{ID: ada, Confirm: "DELETE", Exported: export.SHA256}
 		}, crm.VerbDelete, crm.VerbExport),
+		about("contact.list", "under a hold", func(*rig, string, string) any { return ContactList{Held: true} }, forShape),
 		about("contact.get", "a deleted one", func(_ *rig, _, bob string) any { return ContactID{ID: bob, Deleted: true} }, forAll),
 		about("policy.set", "a preview", func(*rig, string, string) any {
 			return PolicySet{Set: map[string]any{"retention.window": "30d"}, Preview: true}
@@ -113,17 +118,20 @@ var policies = []struct {
 	{"activecampaign", map[string]any{"preset": "activecampaign"}},
 	{"every list changed", map[string]any{
 		"permissions.delete": "operator", "permissions.restore": "agent", "permissions.purge": "operator, agent", "permissions.hold": "agent",
-		"permissions.export": "viewer, operator", "permissions.write": "admin", "permissions.apply": "operator", "permissions.resume": "agent",
+		"permissions.export": "viewer, operator", "permissions.write": "admin", "permissions.apply": "operator", "permissions.resume": "agent", "permissions.audit": "operator, viewer",
 	}},
 }
 
 // who asks: the roles there are, the product's own without a cause of its own, and one that there is not.
-var allRoles = []crm.Role{crm.Admin, crm.Operator, crm.Agent, crm.Viewer, crm.System, "somebody"}
+var allRoles = []crm.Role{crm.Admin, crm.Operator, crm.Agent, crm.Viewer, crm.Auditor, crm.System, "somebody"}
 
 // entitles says whether a role is in every list that a row is judged by.
 func (a asking) entitles(p crm.Policy, role crm.Role) bool {
 	for _, g := range a.gates {
-		if g != forAll && !(g == forAdmins && role == crm.Admin) && !slices.Contains(p.Permissions[g], role) {
+		if g == forAll && role == crm.Auditor {
+			return false
+		}
+		if g != forAll && g != forShape && !(g == forAdmins && role == crm.Admin) && !slices.Contains(p.Permissions[g], role) {
 			return false
 		}
 	}
@@ -169,7 +177,7 @@ func sharedRig(t *testing.T, host *plugins.Host, corrupt func(string, any)) *rig
 	r.must(err)
 	engine, err := runtime.New(runtime.Options{Store: st, Actions: host, Clock: r.clock, Log: zerolog.Nop()})
 	r.must(err)
-	r.app = &App{Store: st, Engine: engine, Host: host, Log: zerolog.Nop()}
+	r.app = &App{Store: st, Engine: engine, Host: host, Log: zerolog.Nop(), Audit: &memoryAudit{}}
 	return r
 }
 
@@ -264,7 +272,7 @@ func TestPermissions(t *testing.T) {
 		for _, verb := range strings.Fields(names) {
 			listed = append(listed, verb)
 			a := asking{gates: []crm.Verb{gate}}
-			for letter, role := range map[string]crm.Role{"a": crm.Admin, "o": crm.Operator, "g": crm.Agent, "v": crm.Viewer} {
+			for letter, role := range map[string]crm.Role{"a": crm.Admin, "o": crm.Operator, "g": crm.Agent, "v": crm.Viewer, "u": crm.Auditor} {
 				if a.entitles(crm.DefaultPolicy(), role) != strings.Contains(mayUse[verb], letter) {
 					t.Errorf("%s is for %q, and judged by %s", verb, mayUse[verb], gate)
 				}

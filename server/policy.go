@@ -160,6 +160,8 @@ type HistoryPage struct {
 	Contact crm.ContactID `json:"contact"`
 	Entries []HistoryView `json:"entries"`
 	Next    uint64        `json:"next,omitempty"`
+	// Cut says that what was before has been removed from the log, at the end of audit.keep.
+	Cut bool `json:"cut,omitempty"`
 }
 
 // HistoryView is one change: what, when, by whom, through what.
@@ -195,7 +197,16 @@ func contactHistory(c *call, q ContactHistory) (HistoryPage, error) {
 		if err != nil {
 			return err
 		}
-		if len(entries) == 0 && q.Before == 0 {
+		start, err := tx.LogStart()
+		if err != nil {
+			return err
+		}
+		if page.Cut = start > 1; len(entries) > 0 {
+			last := entries[len(entries)-1].Before
+			page.Cut = last > 0 && last < start
+		} else if known, err := tx.Known(k); err != nil {
+			return err
+		} else if !known {
 			return crm.Errorf("read a history", crm.CodeNotFound, "there is no such contact").About(k.Contact).WithHint("reprieve contact list shows what there is")
 		}
 		for i := range entries {
@@ -204,15 +215,23 @@ func contactHistory(c *call, q ContactHistory) (HistoryPage, error) {
 			if err != nil {
 				return err
 			}
-			page.Entries = append(page.Entries, HistoryView{Entry: entries[i].Seq, At: ev.At, Event: ev.Kind, What: strings.Trim(what(ev)+"; "+said, "; "), By: ev.By.ID, Role: ev.By.Role,
-				Cause: ev.Why.Kind, Workflow: ev.Why.Workflow, Run: ev.Why.Run, Operation: ev.Why.Operation, Epoch: ev.Epoch, Purged: entries[i].Unreadable})
+			v := historyView(&entries[i])
+			v.What = strings.Trim(what(ev)+"; "+said, "; ")
+			page.Entries = append(page.Entries, v)
 		}
-		if len(entries) == limit {
+		if len(entries) == limit && !page.Cut {
 			page.Next = entries[limit-1].Seq
 		}
 		return nil
 	})
 	return page, err
+}
+
+// historyView shows an entry without what it says.
+func historyView(l *store.Logged) HistoryView {
+	ev := &l.Event
+	return HistoryView{Entry: l.Seq, At: ev.At, Event: ev.Kind, By: ev.By.ID, Role: ev.By.Role, Cause: ev.Why.Kind, Workflow: ev.Why.Workflow,
+		Run: ev.Why.Run, Operation: ev.Why.Operation, Epoch: ev.Epoch, Purged: l.Unreadable}
 }
 
 // reasonOf gives what somebody gave as the reason of a delete or a restore: it is kept with the contact, not

@@ -4,11 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"io/fs"
-	"os"
 
 	"github.com/reprieve-run/reprieve/crm"
-	"github.com/reprieve-run/reprieve/plugins"
 	"github.com/reprieve-run/reprieve/runtime"
 	"github.com/reprieve-run/reprieve/store"
 )
@@ -200,67 +197,4 @@ func (c *call) replayChunk(v *Replayed, chunk []crm.Erasure) error {
 		*v, err = next, nil
 	}
 	return err
-}
-
-// PluginPage is the plugin processes and the actions that can be used.
-type PluginPage struct {
-	Actions   []ActionView  `json:"actions"`
-	Processes []ProcessView `json:"processes"`
-}
-
-// ProcessView is how one plugin is.
-type ProcessView struct {
-	Plugin   string   `json:"plugin"`
-	Version  string   `json:"version,omitempty"`
-	PID      int      `json:"pid,omitempty"` // 0: not running
-	Restarts int      `json:"restarts"`
-	Actions  []string `json:"actions"`
-	Problem  string   `json:"problem,omitempty"` // why it did not start the last time
-}
-
-// ActionView is an action with what it may do.
-type ActionView struct {
-	plugins.Spec
-	Problem string `json:"problem,omitempty"`
-}
-
-func pluginList(c *call, _ None) (PluginPage, error) {
-	specs, err := c.Host.Catalogue(c.ctx)
-	page := PluginPage{Actions: []ActionView{}, Processes: []ProcessView{}}
-	for _, p := range c.Host.Processes() {
-		v := ProcessView{Plugin: p.Plugin, Version: p.Version, PID: p.PID, Restarts: p.Restarts, Actions: p.Actions}
-		if p.Broken != nil {
-			v.Problem = p.Broken.Error()
-		}
-		page.Processes = append(page.Processes, v)
-	}
-	for _, name := range sortedKeys(specs) {
-		v := ActionView{Spec: specs[name]}
-		if v.Broken != nil {
-			v.Problem = v.Broken.Error()
-		}
-		page.Actions = append(page.Actions, v)
-	}
-	return page, err
-}
-
-// PluginInstall installs a plugin from a folder on the machine of the server.
-type PluginInstall struct {
-	From string `json:"from"`
-}
-
-func pluginInstall(c *call, q PluginInstall) (plugins.Manifest, error) {
-	const op = "install a plugin"
-	if err := c.admin(op); err != nil {
-		return plugins.Manifest{}, err
-	}
-	switch info, err := os.Stat(q.From); {
-	case errors.Is(err, fs.ErrNotExist):
-		return plugins.Manifest{}, crm.Errorf(op, crm.CodeNotFound, "there is no folder %s", q.From).
-			WithHint("name the folder that holds plugin.yaml and the plugin's binary")
-	case err == nil && !info.IsDir():
-		return plugins.Manifest{}, crm.Errorf(op, crm.CodeInvalid, "%s is no folder", q.From).
-			WithHint("name the folder that holds plugin.yaml and the plugin's binary")
-	}
-	return c.Host.Install(q.From)
 }

@@ -46,7 +46,7 @@ func newRig(t *testing.T) *rig {
 	r.must(err)
 	engine, err := runtime.New(runtime.Options{Store: st, Actions: host, Clock: r.clock, Log: zerolog.Nop()})
 	r.must(err)
-	r.app = &App{Store: st, Engine: engine, Host: host, Log: zerolog.Nop()}
+	r.app = &App{Store: st, Engine: engine, Host: host, Log: zerolog.Nop(), Audit: &memoryAudit{}}
 	t.Cleanup(func() {
 		r.must(host.Close(t.Context()))
 		r.must(st.Close())

@@ -12,16 +12,16 @@ import (
 const plainWorkflow = "version: 1\nid: plain\nname: Plain\ntriggers: [{id: new, event: contact.created}]\nsteps: [{id: pause, wait: 1d}]\nend: true\n"
 
 // Who may use which verb, under the default policy: a for admins, o for operators, g for agents, v for
-// viewers. A verb that is not here fails the test: whoever adds one decides who may use it.
+// viewers, u for auditors. A verb that is not here fails the test: whoever adds one decides who may use it.
 var mayUse = map[string]string{
-	"account.create": "a", "account.show": "aogv", "account.hipaa": "a",
-	"policy.show": "aogv", "policy.knobs": "aogv", "policy.set": "a",
+	"account.create": "a", "account.show": "aogvu", "account.hipaa": "a",
+	"policy.show": "aogvu", "policy.knobs": "aogvu", "policy.set": "a",
 	"bulk.list": "aogv", "bulk.get": "aogv", "bulk.restore": "a",
 	"contact.preview": "a", "contact.purge": "a", "contact.hold": "a", "contact.export": "a",
 	"contact.archive": "aog", "contact.unarchive": "aog", "contact.inbound": "aog",
 	"contact.history": "aogv", "contact.manifest": "aogv", "contact.verify": "aogv",
 	"run.resume": "a", "run.cancel": "a", "run.retry": "a", "campaign.resume": "a", "workflow.delete": "a",
-	"audit.verify": "aogv", "event.status": "aogv",
+	"audit.verify": "aogvu", "audit.key": "aogvu", "audit.list": "au", "audit.export": "au", "audit.rotate": "a", "event.status": "aogvu",
 	"list.list": "aogv", "list.create": "aog", "list.rename": "aog", "list.delete": "aog", "list.add": "aog", "list.remove": "aog",
 	"tag.list": "aogv", "tag.delete": "aog", "contact.dnd": "aog",
 	"campaign.list": "aogv", "campaign.due": "aogv", "campaign.create": "aog", "campaign.rename": "aog", "campaign.delete": "aog",
@@ -33,11 +33,12 @@ var mayUse = map[string]string{
 	"contact.delete": "a", "contact.restore": "a",
 	"contact.get": "aogv", "contact.list": "aogv", "contact.receipt": "aogv",
 	"record.import": "aog", "record.create": "aog", "record.update": "aog", "record.delete": "aog", "record.list": "aogv",
-	"workflow.check": "aogv", "workflow.simulate": "aogv", "workflow.explain": "aogv", "workflow.apply": "a", "workflow.list": "aogv",
+	"workflow.check": "aogv", "workflow.simulate": "aogv", "workflow.explain": "aogv", "workflow.apply": "a", "workflow.list": "aogvu",
 	"workflow.diff": "aogv", "workflow.graph": "aogv", "workflow.schema": "aogv", "workflow.fires": "aogv", "webhook.receive": "aog", "workflow.pause": "a", "workflow.resume": "a",
-	"run.list": "aogv", "run.get": "aogv",
-	"retention.go": "a", "retention.replay": "a", "retention.status": "aogv", "retention.sweep": "a",
-	"plugin.list": "aogv", "plugin.install": "a",
+	"run.list": "aogvu", "run.get": "aogvu",
+	"retention.go": "a", "retention.replay": "a", "retention.status": "aogvu", "retention.sweep": "a",
+	"plugin.list": "aogvu", "plugin.show": "aogv", "plugin.verify": "aogv", "action.show": "aogv",
+	"plugin.install": "a", "plugin.trust": "a", "plugin.use": "a", "plugin.remove": "a",
 }
 
 // TestEveryVerbAsksTheRole calls every verb in every role with a request that nothing else refuses for
@@ -47,7 +48,7 @@ func TestEveryVerbAsksTheRole(t *testing.T) {
 	if verbs := slices.Sorted(slices.Values(sortedKeys(mayUse))); !slices.Equal(verbs, Verbs()) {
 		t.Fatalf("the table has\n%v\nand the server\n%v", verbs, Verbs())
 	}
-	for letter, role := range map[string]crm.Role{"a": crm.Admin, "o": crm.Operator, "g": crm.Agent, "v": crm.Viewer} {
+	for letter, role := range map[string]crm.Role{"a": crm.Admin, "o": crm.Operator, "g": crm.Agent, "v": crm.Viewer, "u": crm.Auditor} {
 		t.Run(string(role), func(t *testing.T) {
 			t.Parallel()
 			for _, verb := range Verbs() {
@@ -147,6 +148,12 @@ func (r *rig) request(verb string) (any, io.Reader) {
 		return None{}, strings.NewReader("")
 	case "plugin.install":
 		return PluginInstall{From: "/nowhere/at/all"}, nil
+	case "plugin.show", "plugin.remove":
+		return PluginName{Name: "acme"}, nil
+	case "plugin.trust", "plugin.use":
+		return PluginName{Name: "acme", Version: "2.0.0"}, nil
+	case "action.show":
+		return ActionName{Action: "acme.flag"}, nil
 	}
 	return r.thing(verb, ada), nil
 }

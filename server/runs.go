@@ -64,7 +64,7 @@ type RunPage struct {
 }
 
 // RunStatuses are the statuses that runs can be asked for by.
-var RunStatuses = []crm.RunStatus{crm.RunActive, crm.RunWaiting, crm.RunSuspended, crm.RunCompleted, crm.RunExited, crm.RunFailed, crm.RunCancelled}
+var RunStatuses = []crm.RunStatus{crm.RunActive, crm.RunWaiting, crm.RunQueued, crm.RunSuspended, crm.RunCompleted, crm.RunExited, crm.RunFailed, crm.RunCancelled}
 
 func runList(c *call, q RunList) (RunPage, error) {
 	const op = "list runs"
@@ -142,7 +142,7 @@ func (q RunList) of(c *call, tx *store.Tx) (*crm.Key, error) {
 	if q.Contact == "" {
 		return nil, nil
 	}
-	k, err := c.key(tx, q.Contact, crm.LiveOrDead)
+	k, err := c.keyFor(tx, q.Contact)
 	return &k, err
 }
 
@@ -161,6 +161,9 @@ func showRuns(c *call, ids []crm.RunID) (views []RunView, err error) {
 			v, err := runView(tx, r)
 			if err != nil {
 				return err
+			}
+			if c.by.Role == crm.Auditor {
+				runForAuditor(&v)
 			}
 			views = append(views, v)
 		}
@@ -188,7 +191,9 @@ func runGet(c *call, q RunID) (RunView, error) {
 		if v, err = runView(tx, r); err != nil {
 			return err
 		}
-		v.Steps, err = c.stepViews(tx, r)
+		if v.Steps, err = c.stepViews(tx, r); c.by.Role == crm.Auditor {
+			runForAuditor(&v)
+		}
 		return err
 	})
 	return v, err

@@ -33,7 +33,7 @@ func (c *call) warnHere(v *Checked, defs []*workflow.Workflow, offered []string)
 			found := workflow.Ungranted(def, cat, func(verb crm.Verb) bool {
 				return slices.Contains(offered, string(verb)) || is != nil && slices.Contains(is.Grants, string(verb))
 			})
-			found = append(found, workflow.Unset(def, func(name string) bool { return !c.Engine.HasSecret(acc.Name, name) })...)
+			found = append(found, workflow.Unset(def, func(name string) error { return c.Engine.Secret(acc.Name, name) })...)
 			v.Diagnostics = append(v.Diagnostics, found...)
 			v.Warnings += len(found)
 		}

@@ -22,6 +22,7 @@ type File struct {
 type WorkflowFiles struct {
 	Files  []File   `json:"files"`
 	Grants []string `json:"grants,omitempty"`
+	Strict bool     `json:"strict,omitempty"` // an apply: a warning refuses the files, as an error does
 }
 
 // Checked is what checking found.
@@ -117,6 +118,11 @@ func workflowApply(c *call, q WorkflowFiles) (Checked, error) {
 		if !slices.Contains([]crm.Verb{crm.VerbDelete, crm.VerbRestore, crm.VerbPurge, crm.VerbErase}, crm.Verb(g)) {
 			return v, crm.Errorf(op, crm.CodeInvalid, "%q cannot be granted", g).
 				WithHint("contact.delete, contact.restore, contact.purge and contact.purge:erasure can")
+		}
+	}
+	if q.Strict {
+		if err := c.warnHere(&v, defs, q.Grants); err != nil || v.Warnings > 0 {
+			return v, err
 		}
 	}
 	err = c.Store.Update(c.ctx, func(tx *store.Tx) error {

@@ -90,6 +90,11 @@ func (tx *Tx) remember(d row.Delivery) error {
 
 // whom finds the contact that a request is about: a live one before a deleted one, which is refused later with
 // what has become of it.
+// Whom gives the contact that a request would be about, of the request's Whom and By alone.
+func (tx *Tx) Whom(acc crm.AccountID, r HookRequest) (crm.Key, error) {
+	return tx.whom("find whom a request is about", acc, r)
+}
+
 func (tx *Tx) whom(op string, acc crm.AccountID, r HookRequest) (crm.Key, error) {
 	if r.By == "" || r.By == "id" {
 		if id, err := crm.ParseID[crm.ContactKind](r.Whom); err == nil {

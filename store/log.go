@@ -140,11 +140,13 @@ func (tx *Tx) flushLog(ctx context.Context) error {
 
 // Logged is an entry of the log as its readers see it.
 type Logged struct {
-	Seq   uint64
-	Event crm.Event // After is nil when the payload cannot be opened: the contact was purged
-	Err   error     // the contact's row or the payload is damaged; the event starts nothing
+	Seq    uint64
+	Before uint64    // the entry before it in the contact's history, 0 for the first
+	Event  crm.Event // After is nil when the payload cannot be opened: the contact was purged
+	Err    error     // the contact's row or the payload is damaged; the event starts nothing
 	// Unreadable says that the contact was purged: its salt is gone, and with it what was sealed.
 	Unreadable bool
+	Sealed     bool // a part of it is sealed, and was not asked for
 }
 
 // Events gives up to n entries behind a cursor (nil: from the start) and the cursor behind the last.
@@ -177,7 +179,7 @@ func (tx *Tx) Events(after []byte, n int) ([]Logged, []byte, error) {
 
 // opened gives an entry as readers see it.
 func (tx *Tx) opened(e *entry) (Logged, error) {
-	l := Logged{Seq: e.Seq, Event: crm.Event{Kind: e.Kind, Account: e.Account, Contact: e.Contact, Epoch: e.Epoch,
+	l := Logged{Seq: e.Seq, Before: e.Before, Event: crm.Event{Kind: e.Kind, Account: e.Account, Contact: e.Contact, Epoch: e.Epoch,
 		Rev: e.Rev, At: e.At, By: e.By, Why: e.Why, Data: e.Open}}
 	if len(e.Sealed) == 0 {
 		return l, nil
@@ -199,7 +201,8 @@ func (tx *Tx) opened(e *entry) (Logged, error) {
 
 // History gives a contact's entries of the log, the latest first: those before an entry (0: from the
 // end), at most n. It goes from entry to entry, so what it costs is what it gives. Of a purged contact
-// it gives what stands in the open: what happened, when and by whom.
+// it gives what stands in the open: what happened, when and by whom. It ends where the log begins: if the last
+// that it gives has a Before, what was before has been removed.
 func (tx *Tx) History(k crm.Key, before uint64, n int) ([]Logged, error) {
 	c, life, err := tx.Peek(k)
 	if err != nil {
@@ -212,6 +215,10 @@ func (tx *Tx) History(k crm.Key, before uint64, n int) ([]Logged, error) {
 	if before > at || at == 0 {
 		before = 0
 	}
+	start, err := tx.LogStart()
+	if err != nil {
+		return nil, err
+	}
 	if before != 0 {
 		e, err := tx.nth(k, before)
 		if err != nil {
@@ -220,7 +227,7 @@ func (tx *Tx) History(k crm.Key, before uint64, n int) ([]Logged, error) {
 		at = e.Before
 	}
 	var out []Logged
-	for at != 0 && len(out) < n {
+	for at >= start && len(out) < n {
 		e, err := tx.nth(k, at)
 		if err != nil {
 			return nil, err
@@ -234,67 +241,54 @@ func (tx *Tx) History(k crm.Key, before uint64, n int) ([]Logged, error) {
 	return out, nil
 }
 
-// nth reads an entry of the log that belongs to a contact.
-func (tx *Tx) nth(k crm.Key, n uint64) (*entry, error) {
+// rawEntry reads an entry of the log, with its bytes; nil if there is none.
+func (tx *Tx) rawEntry(n uint64) ([]byte, *entry, error) {
 	raw, err := tx.row.Nth(tx.ctx, logName, n)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var e entry
+	e := &entry{}
 	if raw != nil {
-		if err := codec.Unmarshal(raw, &e); err != nil {
-			return nil, err
-		}
+		err = codec.Unmarshal(raw, e)
+	} else {
+		e = nil
+	}
+	return raw, e, err
+}
+
+// nth reads an entry of the log that belongs to a contact.
+func (tx *Tx) nth(k crm.Key, n uint64) (*entry, error) {
+	raw, e, err := tx.rawEntry(n)
+	if err != nil {
+		return nil, err
 	}
 	if raw == nil || e.Seq != n || e.Contact != k.Contact || e.Account != k.Account || e.Before >= n {
 		return nil, crm.Errorf("read a history", crm.CodeNotFound, "entry %d of the log is none of it", n).About(k.Contact).
 			WithHint("go on with the next of an earlier page")
 	}
-	return &e, nil
+	return e, nil
 }
 
-// VerifyLog recomputes the chain from the first entry and compares its end with the stored head. It
-// gives the number of entries and the hash of the last. The chain over the purged stays whole: it covers the sealed bytes.
-func (s *Store) VerifyLog(ctx context.Context) (n uint64, end []byte, err error) {
-	err = s.eng.View(ctx, func(tx row.Tx) error {
-		var prev [32]byte
-		var cursor []byte
-		n = 0
-		for {
-			raw, next, err := tx.Next(ctx, logName, cursor, 1000)
-			if err != nil {
-				return err
-			}
-			if len(raw) == 0 {
-				break
-			}
-			cursor = next
-			for _, b := range raw {
-				var e entry
-				if err := codec.Unmarshal(b, &e); err != nil {
-					return err
-				}
-				n++
-				if e.Seq != n || e.Prev != prev {
-					return crm.Errorf("verify the log", crm.CodeCorrupt, "entry %d does not follow the one before it", n)
-				}
-				prev = sha256.Sum256(b)
-			}
-		}
-		head, err := one(ctx, tx.Marks(), markHead)
-		if err != nil {
-			return err
-		}
-		if head == nil && n == 0 {
-			return nil
-		}
-		if head == nil || head.N != n || !bytes.Equal(head.Bytes, prev[:]) {
-			return crm.Errorf("verify the log", crm.CodeCorrupt, "the log ends at entry %d, which is not its recorded end", n)
-		}
-		end = head.Bytes
-		return nil
-	})
-	return n, end, err
+// Known says whether a contact has a history, also one that was removed from the log.
+func (tx *Tx) Known(k crm.Key) (bool, error) {
+	c, life, err := tx.Peek(k)
+	return c != nil || life.Last != 0, err
+}
+
+// NoteAuditKey stages the entry that another key signs from now on.
+func (tx *Tx) NoteAuditKey(by crm.Actor, acc crm.AccountID, key PublicKey) error {
+	return tx.note(crm.Event{Kind: crm.AuditKeyRotated, Account: acc, At: tx.now, By: by, Why: crm.Cause{Kind: crm.ByPerson},
+		Data: crm.EventData{Name: key.String()}})
+}
+
+// LogStart gives the number of the first entry that the log still has, or will have: those before it were removed
+// at the end of audit.keep.
+func (tx *Tx) LogStart() (uint64, error) {
+	cut, err := one(tx.ctx, tx.row.Marks(), markCut)
+	if cut == nil {
+		return 1, err
+	}
+	return cut.N + 1, err
 }
 
 // Waiting counts the entries behind a cursor, up to n.

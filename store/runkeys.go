@@ -130,7 +130,7 @@ func (tx *Tx) takeKey(op string, r *crm.Run) error {
 	if err != nil {
 		return err
 	}
-	key := row.RunKey{Account: r.Account, Workflow: r.Workflow, Hash: r.KeyHash}
+	key := row.RunKey{Account: r.Account, Workflow: r.Workflow, Hash: r.KeyHash, Mode: r.Mode, Max: r.Max}
 	if h.key != nil {
 		key = *h.key
 	}
@@ -194,10 +194,7 @@ type Listener struct {
 
 // Listeners gives the runs of a contact that wait for an event and could go on.
 func (tx *Tx) Listeners(k crm.Key) ([]Listener, error) {
-	from := crm.ItemKey{Account: k.Account, Contact: k.Contact}
-	to := from
-	to.Kind = 1 // a listener has no kind
-	rows, err := tx.row.Listeners().Range(tx.ctx, from, to, 0)
+	rows, err := tx.listeners(k)
 	if err != nil || len(rows) == 0 {
 		return nil, err
 	}
@@ -216,6 +213,39 @@ func (tx *Tx) Listeners(k crm.Key) ([]Listener, error) {
 		}
 	}
 	return all, nil
+}
+
+// CloseTombstones ends the runs of a restored contact that stood on its tombstone and waited for an event: they
+// may have no timer by which DropTimers would find them.
+func (tx *Tx) CloseTombstones(k crm.Key) error {
+	rows, err := tx.listeners(k)
+	if err != nil || len(rows) == 0 {
+		return err
+	}
+	life, err := tx.Life(k)
+	if err != nil || life.State != crm.Live {
+		return err
+	}
+	for _, l := range rows {
+		r, err := tx.Run(l.Run)
+		if err != nil {
+			return err
+		}
+		if r == nil || r.Status.Finished() || r.Due != 0 || !r.OnTombstone() || r.Epoch == life.Epoch || life.Hides(crm.WorkflowRun, r.Epoch) {
+			continue
+		}
+		if err := tx.endRun(r, crm.ReasonRestored); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (tx *Tx) listeners(k crm.Key) ([]row.Listener, error) {
+	from := crm.ItemKey{Account: k.Account, Contact: k.Contact}
+	to := from
+	to.Kind = 1 // a listener has no kind
+	return tx.row.Listeners().Range(tx.ctx, from, to, 0)
 }
 
 // listen keeps the row by which events find a run. One that goes on listening, after it was resumed say,
@@ -246,6 +276,9 @@ func (tx *Tx) listen(was, is *crm.Run) error {
 	tx.wrote = true
 	return tx.row.Listeners().Write(tx.ctx, []row.Change[row.Listener]{ch})
 }
+
+// LogEnd gives the number of the youngest entry of the log.
+func (tx *Tx) LogEnd() (uint64, error) { return tx.last() }
 
 // last gives the number of the youngest entry of the log, with those that this transaction has staged.
 func (tx *Tx) last() (uint64, error) {

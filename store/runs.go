@@ -114,7 +114,7 @@ func (tx *Tx) StartRun(s Start) (crm.Run, bool, error) {
 	run := crm.Run{
 		ID: id, Account: k.Account, Contact: k.Contact, Workflow: s.Workflow, Revision: s.Revision, Trigger: s.Trigger,
 		Epoch: epoch, Began: epoch, Entitled: rev, Status: crm.RunActive, Step: s.Step, Due: tx.now, Token: 1,
-		Depth: s.Depth, StartedAt: tx.now, KeyHash: s.KeyHash,
+		Depth: s.Depth, StartedAt: tx.now, KeyHash: s.KeyHash, Mode: s.Mode, Max: uint32(s.Max),
 	}
 	if held.runs = append(held.runs, &run); queue {
 		run.Status, run.Due = crm.RunQueued, held.pollOf(&run, tx.now)
@@ -272,13 +272,13 @@ func (tx *Tx) saveRun(was, is *crm.Run) error {
 
 // CancelRuns ends the unfinished runs of a workflow for a contact, those that stand still too, for a reason of the
 // workflow's own.
-func (tx *Tx) CancelRuns(k crm.Key, workflow, reason string) error {
+func (tx *Tx) CancelRuns(k crm.Key, workflow, revision, reason string) error {
 	runs, err := tx.RunsOf(k)
 	if err != nil {
 		return err
 	}
 	for i := range runs {
-		if r := &runs[i]; r.Workflow == workflow && !r.Status.Finished() {
+		if r := &runs[i]; r.Workflow == workflow && r.Revision == revision && !r.Status.Finished() {
 			if err := tx.endRun(r, reason); err != nil {
 				return err
 			}

@@ -14,29 +14,31 @@ import (
 	"github.com/reprieve-run/reprieve/store/internal/codec"
 )
 
-// keyring derives every key of a store from its master key.
+// keyring derives every key of a store from its data key.
 type keyring struct {
-	master   []byte
+	data     []byte
 	identity []byte
 	seal     []byte // what the keys of contacts are expanded from
 }
 
-func newKeyring(master []byte) (keyring, error) {
-	if len(master) != 32 {
-		return keyring{}, crm.Errorf("open the store", crm.CodeInvalid, "the master key has %d bytes, not 32", len(master)).
-			WithHint("reprieve init makes one; keep master.key beside the store")
-	}
-	identity, err := hkdf.Key(sha256.New, master, nil, "reprieve identity v1", 32)
+func newKeyring(data []byte) (keyring, error) {
+	identity, err := hkdf.Key(sha256.New, data, nil, "reprieve identity v1", 32)
 	if err != nil {
 		return keyring{}, err
 	}
-	seal, err := hkdf.Key(sha256.New, master, nil, "reprieve seal v1", 32)
-	return keyring{master, identity, seal}, err
+	seal, err := hkdf.Key(sha256.New, data, nil, "reprieve seal v1", 32)
+	return keyring{data, identity, seal}, err
 }
 
 func (k keyring) fingerprint() []byte {
-	b, _ := hkdf.Key(sha256.New, k.master, nil, "reprieve fingerprint v1", 16)
+	b, _ := hkdf.Key(sha256.New, k.data, nil, "reprieve fingerprint v1", 16)
 	return b
+}
+
+// id tells stores apart, in what is signed about them. Nothing can be told from it.
+func (k keyring) id() (id [16]byte) {
+	b, _ := hkdf.Key(sha256.New, k.data, nil, "reprieve store v1", 16)
+	return [16]byte(b)
 }
 
 // identityHash is how an address is looked up: keyed, and bound to the account.

@@ -31,7 +31,8 @@ type (
 // Options are what a Store needs besides its engine.
 type Options struct {
 	Key  []byte    // the master key: 32 bytes, kept in a file of its own
-	Rand io.Reader // nil: crypto/rand; salts and nonces come from it
+	Next []byte    // the master key that a rotation was about to bring, if there is one: it is tried as well
+	Rand io.Reader // nil: crypto/rand; salts, nonces and the data key come from it
 	// Mono is time that only passes, from any beginning: the clock on the wall is held against it. Nil
 	// for a virtual clock, which may jump as it likes.
 	Mono func() time.Duration
@@ -41,6 +42,8 @@ type Options struct {
 type Store struct {
 	eng  row.Engine
 	keys keyring
+	own  bool // the data key is no master key of old
+	next bool // it was Options.Next that opened the store
 	rand io.Reader
 	mark atomic.Int64 // the clock's high-water mark
 	mono func() time.Duration
@@ -51,15 +54,14 @@ type Store struct {
 
 // New puts the lifecycle on an open engine. The engine is closed by Close.
 func New(ctx context.Context, eng row.Engine, o Options) (*Store, error) {
-	keys, err := newKeyring(o.Key)
-	if err != nil {
+	if err := checkMaster(o.Key); err != nil {
 		return nil, err
 	}
-	s := &Store{eng: eng, keys: keys, rand: o.Rand, mono: o.Mono, wake: make(chan struct{}, 1)}
+	s := &Store{eng: eng, rand: o.Rand, mono: o.Mono, wake: make(chan struct{}, 1)}
 	if s.rand == nil {
 		s.rand = rand.Reader
 	}
-	err = eng.View(ctx, func(tx row.Tx) error {
+	err := eng.View(ctx, func(tx row.Tx) error {
 		s.trust(tx.Now())
 		marks, err := tx.Marks().Get(ctx, []string{markClock, markHead})
 		for _, m := range marks {
@@ -71,26 +73,7 @@ func New(ctx context.Context, eng row.Engine, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s, s.checkKey(ctx)
-}
-
-// checkKey refuses a store that was begun under another master key: its log could not be opened and
-// its identities not be found.
-func (s *Store) checkKey(ctx context.Context) error {
-	print := s.keys.fingerprint()
-	return s.eng.Update(ctx, func(tx row.Tx) error {
-		m, err := one(ctx, tx.Marks(), markKey)
-		switch {
-		case err != nil:
-			return err
-		case m == nil:
-			return insert(ctx, tx.Marks(), &row.Mark{Name: markKey, Bytes: print})
-		case string(m.Bytes) != string(print):
-			return crm.Errorf("open the store", crm.CodeInvalid, "the master key is not the one that this store was begun with").
-				WithHint("put the right master.key beside the store, or name it in REPRIEVE_MASTER_KEY")
-		}
-		return nil
-	})
+	return s, s.unlock(ctx, o)
 }
 
 // Close closes the engine.
@@ -328,7 +311,9 @@ func (tx *Tx) flushCounts(ctx context.Context) error {
 const (
 	markClock = "clock" // the high-water mark of the clock
 	markHead  = "log"   // the last sequence number and hash of the log
-	markKey   = "key"   // the fingerprint of the master key
+	markKey   = "key"   // the fingerprint of the data key
+	markData  = "data"  // the data key, wrapped by the master key; none in a store of old, where they are the same
+	markCut   = "cut"   // the signed checkpoint of a log that lost its first entries
 )
 
 // Cursor reads a named cursor of a reader of the log; nil is the start.

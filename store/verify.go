@@ -11,13 +11,14 @@ import (
 // counts nor the rows of runs and timers are believed.
 type Proof struct {
 	Epoch       uint64   `json:"epoch"`
-	Entry       uint64   `json:"entry"`        // the log's entry of the restore
-	Entries     uint64   `json:"entries_read"` // the chain was recomputed over all of them
-	RunsStarted int      `json:"runs_started"` // by facts not changed since the restore
-	RunsWentOn  int      `json:"runs_went_on"` // runs of before that did something although nobody resumed them
-	Sends       int      `json:"sends"`        // campaign messages to an enrollment of before that nobody resumed
-	Resumed     int      `json:"resumed"`      // runs and enrollments that somebody resumed: by that act, not by the restore
-	Faults      []string `json:"faults"`       // what the receipt says and the log does not, or the other way round
+	Entry       uint64   `json:"entry"`                // the log's entry of the restore
+	From        uint64   `json:"from_entry,omitempty"` // where the log begins, if not at 1: runs begun before it are not among those that went on
+	Entries     uint64   `json:"entries_read"`         // the chain was recomputed over all of them
+	RunsStarted int      `json:"runs_started"`         // by facts not changed since the restore
+	RunsWentOn  int      `json:"runs_went_on"`         // runs of before that did something although nobody resumed them
+	Sends       int      `json:"sends"`                // campaign messages to an enrollment of before that nobody resumed
+	Resumed     int      `json:"resumed"`              // runs and enrollments that somebody resumed: by that act, not by the restore
+	Faults      []string `json:"faults"`               // what the receipt says and the log does not, or the other way round
 }
 
 // Holds says whether the restore started nothing and the receipt is true.
@@ -39,6 +40,13 @@ func (s *Store) VerifyReceipt(ctx context.Context, k crm.Key, epoch uint64) (*Pr
 		}
 		if r == nil {
 			return crm.Errorf("verify a receipt", crm.CodeNotFound, "no restore began its epoch %d", epoch).About(k.Contact)
+		}
+		start, err := tx.LogStart()
+		if err != nil {
+			return err
+		}
+		if p.From = 0; start > 1 {
+			p.From = start
 		}
 		v := recount{p: p, r: r, before: map[crm.RunID]bool{}, resumed: map[crm.RunID]bool{}, enrolled: map[crm.ItemID]bool{}}
 		for cursor := []byte(nil); ; {
@@ -64,6 +72,10 @@ func (s *Store) VerifyReceipt(ctx context.Context, k crm.Key, epoch uint64) (*Pr
 				v.see(&l)
 			}
 			cursor = next
+		}
+		if p.Entry == 0 && start > 1 {
+			return crm.Errorf("verify a receipt", crm.CodeNotFound, "the log begins at entry %d: what was before was removed at the end of audit.keep", start).
+				About(k.Contact).WithHint("an export of the audit from before has it")
 		}
 		v.end()
 		return nil

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/reprieve-run/reprieve/crm"
 	"github.com/reprieve-run/reprieve/store/internal/row"
@@ -29,6 +30,17 @@ func (tx *Tx) Workflows(acc crm.AccountID) ([]Workflow, error) {
 // WorkflowSource gives the text of one revision of a workflow, nil if there is none.
 func (tx *Tx) WorkflowSource(acc crm.AccountID, id, revision string) (*Revision, error) {
 	return one(tx.ctx, tx.row.Revisions(), row.NameKey{Account: acc, Name: revisionName(id, revision)})
+}
+
+// Revisions yields the texts of all revisions of an account's workflows.
+func (tx *Tx) Revisions(acc crm.AccountID, yield func(id, revision string, r *Revision)) error {
+	all, err := tx.row.Revisions().Range(tx.ctx, row.NameKey{Account: acc}, row.NameKey{Account: acc, Name: "\xff"}, 0)
+	for i := range all {
+		if id, rev, ok := strings.Cut(all[i].Name, "@"); ok {
+			yield(id, rev, &all[i])
+		}
+	}
+	return err
 }
 
 func revisionName(id, revision string) string { return fmt.Sprintf("%s@%s", id, revision) }

@@ -55,7 +55,10 @@ func plainSyntax(message string) string {
 // syntaxHint knows the mistakes that people bring along from other languages.
 func syntaxHint(message string, text []rune, at int) string {
 	rest, before := string(text[at:]), string(text[:at])
+	whole := strings.TrimSpace(string(text))
 	switch {
+	case strings.HasPrefix(whole, "${"), strings.HasPrefix(whole, "{{"):
+		return "leave the braces out: here an expression stands alone"
 	case strings.Contains(message, "coalesce"):
 		return "put parentheses around the part with ??"
 	case strings.Contains(message, "literal not terminated"):
@@ -173,6 +176,8 @@ func typeHint(op, left, right string) string {
 	switch {
 	case op == "contains" && strings.HasPrefix(left, "[]"):
 		return `contains is for texts: write "VIP" in contact.tags`
+	case (op == "==" || op == "!=") && strings.HasPrefix(left, "[]"):
+		return `ask whether it is among them: "VIP" in contact.tags`
 	case either("time.Time") && either("string"):
 		return `write the instant as date("2026-03-01")`
 	case either("time.Duration"):

@@ -19,6 +19,10 @@ type Env struct {
 	Steps     map[string]StepInfo // by step id; a step that has not run is not there
 	Now       crm.Nanos
 	ListName  func(crm.ItemID) string // nil: a list is named by its id's text; "": the list is gone, and nobody is on it
+
+	// Unknown is for simulations, else nil: what a path below run, steps or event, "steps.mail.output.id" say, depends on
+	// that nobody knows yet; "" if it is known. What reads such a path gives an Unknown, and a template its name in ‹›.
+	Unknown func(e *Env, path string) string
 }
 
 // RunInfo is what an expression sees of its run.

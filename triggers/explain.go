@@ -1,6 +1,7 @@
 package triggers
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -12,8 +13,8 @@ import (
 // the contact: it is an answer to somebody who may see them, and for no log.
 type Part struct {
 	Text   string         `json:"text"`
-	Result string         `json:"result"` // true, false, error or, behind a false one, not_looked_at
-	Error  string         `json:"error,omitempty"`
+	Result string         `json:"result"`           // true, false, error, unknown or, behind one that is not true, not_looked_at; given of what is no condition
+	Error  string         `json:"error,omitempty"`  // of unknown: what it depends on
 	Values map[string]any `json:"values,omitempty"` // what it read, by name
 }
 
@@ -28,10 +29,15 @@ func (e *Expr) Explain(env Env) []Part {
 			continue
 		}
 		all[i].Values = p.values(&env)
-		one := &Expr{src: e.src, want: e.want, parts: e.parts[i : i+1], pool: e.pool}
+		one := &Expr{src: e.src, want: e.want, parts: e.parts[i : i+1]}
 		switch v, _, err := one.eval(&env); {
 		case err != nil:
-			all[i].Result, all[i].Error, over = "error", err.Error(), true
+			over = true
+			if all[i].Result, all[i].Error = failure(err); all[i].Result == "unknown" {
+				all[i].Values = nil
+			}
+		case e.want != Bool:
+			all[i].Result = "given"
 		case v == false:
 			all[i].Result, over = "false", true
 		default:
@@ -41,14 +47,52 @@ func (e *Expr) Explain(env Env) []Part {
 	return all
 }
 
+// failure says why an evaluation gave nothing, with the values that are to blame.
+func failure(err error) (result, text string) {
+	var u *Unknown
+	var m *misfit
+	switch {
+	case errors.As(err, &u):
+		return "unknown", u.On
+	case errors.As(err, &m):
+		return "error", strings.Replace(err.Error(), m.text, m.shown, 1)
+	}
+	return "error", err.Error()
+}
+
+// Explain tells of each expression of the template that gives no value why, and what it read.
+func (t *Template) Explain(env Env) (all []Part) {
+	for _, p := range t.pieces {
+		if p.expr == nil {
+			continue
+		}
+		for _, part := range p.expr.Explain(env) {
+			if part.Result == "error" {
+				all = append(all, part)
+			}
+		}
+	}
+	return all
+}
+
 // values gives what a conjunct reads, as far as it is there.
 func (p *part) values(env *Env) map[string]any {
 	out := map[string]any{}
 	for _, s := range p.slots {
-		if s.flat == meterName || s.need == ScopeContact && env.Contact == nil || s.need == ScopeEvent && env.Event == nil {
+		if s.flat == meterName || !readable(s.need, env) {
 			continue
 		}
 		name, folded := strings.CutSuffix(s.flat, foldedSuffix)
+		if more := false; strings.HasPrefix(s.flat, "steps.") {
+			for _, q := range p.paths {
+				if q.flat == s.flat && len(q.keys) > 0 {
+					out[q.String()], more = q.value(env), true
+				}
+			}
+			if more {
+				continue
+			}
+		}
 		v := s.get(env)
 		if of, is := strings.CutPrefix(name, "event."); is && folded && env.Event != nil { // as it is spelt
 			v = env.Event.Data.Field(of)

@@ -42,11 +42,10 @@ type Expr struct {
 	reads    []crm.Fact
 	uses     map[string]bool
 	where    crm.Filter // a superset of the contacts for which it is true
-	keys     eventKeys  // what an event must say for it to be true
+	keys     []keySet   // each a thing that an event must say, or its contact have, for it to be true
 	verdict  *Verdict   // of a condition that is the same for everybody
 	verdicts []*Verdict // of its parts, until verdict is known
 	claims   []claim
-	pool     *sync.Pool // of *machine
 }
 
 // part is a conjunct with its own program, so that a refusal can name it and what comes after a
@@ -55,6 +54,7 @@ type part struct {
 	text    string // as written, normalised
 	program *vm.Program
 	slots   []slot
+	paths   []path
 }
 
 // slot is a name that a program reads.
@@ -71,6 +71,12 @@ type machine struct {
 	vars  map[string]any
 	meter meter
 }
+
+// machines are kept for whoever evaluates next, whatever the expression: one for each would be thrown away by every
+// collection before most are used again.
+var machines = sync.Pool{New: func() any {
+	return &machine{vm: vm.VM{MemoryBudget: maxCells}, vars: make(map[string]any, 8)}
+}}
 
 func withEnv(env types.Map) *conf.Config {
 	c := config()
@@ -109,9 +115,6 @@ func CompileExpr(src Source, want Kind) (e *Expr, err error) {
 	e.verdict, e.verdicts, e.claims = conclude(e.verdicts, e.claims), nil, nil
 	e.where = allOf(wheres)
 	e.reads = tidy(e.reads)
-	e.pool = &sync.Pool{New: func() any {
-		return &machine{vm: vm.VM{MemoryBudget: maxCells}, vars: make(map[string]any, 8)}
-	}}
 	return e, nil
 }
 
@@ -148,8 +151,12 @@ func (e *Expr) compile(n ast.Node) (p part, where crm.Filter, ds Diagnostics) {
 	if e.want == Bool {
 		e.verdicts, e.claims = append(e.verdicts, judge(n, r.names)), append(e.claims, claims(n, r.names)...)
 		where, _ = lower(n, r.names)
-		e.keys = narrower(e.keys, keysFrom(n))
+		if k := keysFrom(n); k.field != "" {
+			e.keys = append(e.keys, k)
+		}
+		e.keys = append(e.keys, keysOfFilter(where)...)
 	}
+	p.paths = r.paths
 	program, err := build(e.src, n, r.names)
 	if err != nil {
 		return p, where, Diagnostics{e.src.fail(codeSyntax, from, to, "the expression cannot be compiled", "write it in a simpler way")}
@@ -255,7 +262,7 @@ func (e *Expr) Bool(env Env) (bool, error) {
 
 // eval also gives the text of the conjunct that decided, if it was not all of them.
 func (e *Expr) eval(env *Env) (v any, at string, err error) {
-	m := e.pool.Get().(*machine)
+	m := machines.Get().(*machine)
 	m.meter.left = maxWork
 	m.vars[meterName] = &m.meter
 	defer func() {
@@ -264,7 +271,7 @@ func (e *Expr) eval(env *Env) (v any, at string, err error) {
 			return
 		}
 		clear(m.vars) // keeps no contact alive
-		e.pool.Put(m)
+		machines.Put(m)
 	}()
 	for i := range e.parts {
 		p := &e.parts[i]
@@ -279,6 +286,9 @@ func (e *Expr) eval(env *Env) (v any, at string, err error) {
 }
 
 func (e *Expr) run(m *machine, p *part, env *Env) (any, error) {
+	if err := p.unknown(env); err != nil {
+		return nil, err
+	}
 	for _, s := range p.slots {
 		var err error
 		switch {
@@ -304,7 +314,7 @@ func (e *Expr) run(m *machine, p *part, env *Env) (any, error) {
 		if errors.As(err, &fe) {
 			at = fe.From
 		}
-		return nil, e.src.say(at, err)
+		return nil, e.src.say(at, p.blame(env, err))
 	}
 	return v, nil
 }

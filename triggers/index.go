@@ -22,11 +22,17 @@ type Entry[T any] struct {
 	order   int
 }
 
-// shelf holds the triggers on one kind of event: by the text that a field of the event must be, and
-// those of which no such thing is known.
+// shelf holds the triggers on one kind of event: by a text that the event must say or its contact have, each under
+// one of the things that its condition needs, and those of which no such thing is known.
 type shelf[T any] struct {
-	rest   []Entry[T]
-	fields map[string]map[string][]Entry[T]
+	rest  []Entry[T]
+	texts map[place]map[string][]Entry[T]
+}
+
+// place is where a text has to stand.
+type place struct {
+	of    keyKind
+	field string
 }
 
 // NewIndex makes an empty index.
@@ -44,30 +50,40 @@ func (x *Index[T]) Add(t *Trigger, payload T) {
 func (x *Index[T]) add(kind crm.EventKind, t *Trigger, e Entry[T]) {
 	s := x.kinds[kind]
 	if s == nil {
-		s = &shelf[T]{fields: map[string]map[string][]Entry[T]{}}
+		s = &shelf[T]{texts: map[place]map[string][]Entry[T]{}}
 		x.kinds[kind] = s
 	}
-	var keys eventKeys
+	var ways []keySet
 	switch {
 	case t.hook != "":
-		keys = eventKeys{field: "webhook", values: []string{crm.Fold(t.hook)}}
+		ways = []keySet{{ofEvent, "webhook", []string{crm.Fold(t.hook)}}}
 	case t.cond != nil:
-		keys = t.cond.keys
+		ways = t.cond.keys
 	}
-	if keys.field == "" {
+	if len(ways) == 0 {
 		s.rest = append(s.rest, e)
 		return
 	}
-	byText := s.fields[keys.field]
-	if byText == nil {
-		byText = map[string][]Entry[T]{}
-		s.fields[keys.field] = byText
+	best := slices.MinFunc(ways, func(a, b keySet) int { // where the fewest others are offered with it
+		return cmp.Or(cmp.Compare(s.beside(a), s.beside(b)), cmp.Compare(len(a.values), len(b.values)))
+	})
+	at := place{best.of, best.field}
+	if s.texts[at] == nil {
+		s.texts[at] = map[string][]Entry[T]{}
 	}
-	values := slices.Clone(keys.values)
+	values := slices.Clone(best.values)
 	slices.Sort(values)
 	for _, v := range slices.Compact(values) {
-		byText[v] = append(byText[v], e)
+		s.texts[at][v] = append(s.texts[at][v], e)
 	}
+}
+
+// beside counts the triggers that stand under the same texts.
+func (s *shelf[T]) beside(w keySet) (n int) {
+	for _, v := range w.values {
+		n += len(s.texts[place{w.of, w.field}][v])
+	}
+	return n
 }
 
 // Len is how many triggers were added.
@@ -81,11 +97,25 @@ func (x *Index[T]) Candidates(ev *crm.Event) []Entry[T] {
 		return nil
 	}
 	all := slices.Clone(s.rest)
-	for field, byText := range s.fields {
-		if text, ok := ev.Data.Field(field).(string); ok {
-			all = append(all, byText[crm.Fold(text)]...)
+	for at, byText := range s.texts {
+		switch {
+		case at.of == ofEvent:
+			if text, ok := ev.Data.Field(at.field).(string); ok {
+				all = append(all, byText[crm.Fold(text)]...)
+			}
+		case ev.After == nil: // nobody is known, so nothing about anybody is true
+		case at.of == ofTags:
+			for _, tag := range ev.After.Tags {
+				if !tag.Absent {
+					all = append(all, byText[crm.Fold(tag.Name)]...)
+				}
+			}
+		default:
+			if v := ev.After.Field(at.field); v.Kind == crm.TextValue {
+				all = append(all, byText[v.Text]...)
+			}
 		}
 	}
 	slices.SortFunc(all, func(a, b Entry[T]) int { return cmp.Compare(a.order, b.order) })
-	return all
+	return slices.CompactFunc(all, func(a, b Entry[T]) bool { return a.order == b.order })
 }

@@ -75,6 +75,7 @@ func (r *resolver) path(p *ast.Node) {
 	if taken > 0 {
 		to = path[taken-1].at.To
 	}
+	r.reads(flat, root.Value, n, path[taken:], root.Location().From, to)
 	id := r.use(flat, n, root.Location().From, to)
 	if taken == len(path) {
 		*p = id
@@ -141,7 +142,10 @@ func (r *resolver) step(path []segment) (flat string, n name, taken int) {
 				hint = fmt.Sprintf("did you mean steps[%q]?", near)
 			}
 		} else if len(r.src.Steps) > 0 {
-			hint = "there is " + strings.Join(r.src.Steps, ", ")
+			known := slices.Compact(slices.Sorted(slices.Values(r.src.Steps[:min(len(r.src.Steps), maxNear)])))
+			if hint = "there is " + strings.Join(known, ", "); len(r.src.Steps) > maxNear {
+				hint += ", …"
+			}
 		}
 		r.fail(codeField, id.at, hint, "there is no step %s here", clip(id.key))
 		return "", n, -1
@@ -192,7 +196,11 @@ func (r *resolver) unknownField(root string, s segment) {
 		for _, names := range crm.TriggerKinds {
 			for _, f := range names {
 				if f.Name == s.key {
-					r.fail(codeScope, s.at, r.inside(root), "%s has no event.%s; events of other kinds do", r.src.Event, s.key)
+					of := string(r.src.Event)
+					if of == "" {
+						of = "what starts the workflow"
+					}
+					r.fail(codeScope, s.at, r.inside(root), "%s has no event.%s; events of other kinds do", of, s.key)
 					return
 				}
 			}

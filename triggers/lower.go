@@ -134,26 +134,66 @@ func allOf(fs []crm.Filter) crm.Filter {
 	return all
 }
 
-// eventKeys says that a condition can only hold if a text of the event is one of a few: event.tag in
-// ["a", "b"]. The values are folded whether or not the comparison is, so the index may offer a rule
-// too many but never misses one. Without a field nothing is known.
-type eventKeys struct {
+// keySet says that a condition can only hold if one of a few texts is there: a field of the event is one of them,
+// event.tag in ["a", "b"], or the contact after the event has one of them, as a tag or in a field. Values of
+// the event, and tags, are folded whether or not the comparison is, so the index may offer a rule too many but
+// never misses one. Without a field nothing is known.
+type keySet struct {
+	of     keyKind
 	field  string
 	values []string
 }
 
+// keyKind says where the texts of a keySet stand.
+type keyKind uint8
+
+const (
+	ofEvent keyKind = iota // the field of the event's data
+	ofTags                 // the contact's tags
+	ofField                // the text in the contact's field of that name
+)
+
+// keysOfFilter gives what a contact must have to pass a filter, in every way in which that is a few texts.
+func keysOfFilter(f crm.Filter) (all []keySet) {
+	switch f.Op {
+	case crm.FilterTag:
+		return []keySet{{ofTags, "tags", []string{crm.Fold(f.Name)}}}
+	case crm.FilterField:
+		if f.Value.Kind == crm.TextValue {
+			return []keySet{{ofField, f.Name, []string{f.Value.Text}}}
+		}
+	case crm.FilterAnd:
+		for _, g := range f.Of {
+			all = append(all, keysOfFilter(g)...)
+		}
+	case crm.FilterOr:
+		var one keySet
+		for i, g := range f.Of {
+			keys := keysOfFilter(g)
+			if len(keys) != 1 || i > 0 && (keys[0].of != one.of || keys[0].field != one.field) {
+				return nil
+			}
+			one = keySet{keys[0].of, keys[0].field, append(one.values, keys[0].values...)}
+		}
+		if one.field != "" {
+			return []keySet{one}
+		}
+	}
+	return all
+}
+
 // narrower is what is known when both hold.
-func narrower(a, b eventKeys) eventKeys {
+func narrower(a, b keySet) keySet {
 	if a.field == "" || b.field != "" && len(b.values) < len(a.values) {
 		return b
 	}
 	return a
 }
 
-func keysFrom(n ast.Node) eventKeys {
+func keysFrom(n ast.Node) keySet {
 	b, ok := n.(*ast.BinaryNode)
 	if !ok {
-		return eventKeys{}
+		return keySet{}
 	}
 	switch b.Operator {
 	case "and", "&&":
@@ -161,25 +201,25 @@ func keysFrom(n ast.Node) eventKeys {
 	case "or", "||":
 		l, r := keysFrom(b.Left), keysFrom(b.Right)
 		if l.field == "" || l.field != r.field {
-			return eventKeys{}
+			return keySet{}
 		}
-		return eventKeys{l.field, append(l.values, r.values...)}
+		return keySet{ofEvent, l.field, append(l.values, r.values...)}
 	case "==":
-		k := eventKeys{eventField(b.Left), texts([]ast.Node{b.Right})}
+		k := keySet{ofEvent, eventField(b.Left), texts([]ast.Node{b.Right})}
 		if k.field == "" {
-			k = eventKeys{eventField(b.Right), texts([]ast.Node{b.Left})}
+			k = keySet{ofEvent, eventField(b.Right), texts([]ast.Node{b.Left})}
 		}
 		if k.field == "" || k.values == nil {
-			return eventKeys{}
+			return keySet{}
 		}
 		return k
 	case "in":
 		field := eventField(b.Left)
 		if array, ok := b.Right.(*ast.ArrayNode); ok && field != "" && constant(array.Nodes) {
-			return eventKeys{field, texts(array.Nodes)}
+			return keySet{ofEvent, field, texts(array.Nodes)}
 		}
 	}
-	return eventKeys{}
+	return keySet{}
 }
 
 // eventField gives the name of a text of the event's data, "" for anything else.

@@ -3,6 +3,7 @@ package triggers
 import (
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/expr-lang/expr/types"
@@ -230,7 +231,7 @@ func holds(of, key string) name {
 	case "tags":
 		n.get, n.reads = func(e *Env) any { // HasTag, with the key folded once
 			return slices.ContainsFunc(e.Contact.Tags, func(t crm.Tag) bool {
-				return !t.Absent && (t.Name == key || crm.Fold(t.Name) == folded)
+				return !t.Absent && (t.Name == key || strings.EqualFold(strings.TrimSpace(t.Name), folded))
 			})
 		}, read(crm.FactTag, folded)
 		n.tagged = key
@@ -276,10 +277,16 @@ func (s Source) fieldsOf(root string) map[string]name {
 }
 
 // nearest gives the candidate most like the word, "" if none is near enough to be a typing error.
+// maxNear is among how many candidates each is compared, and how many a hint lists.
+const maxNear = 50
+
 func nearest(word string, candidates []string) string {
-	best, limit := "", len(word)/3+2
-	for _, c := range slices.Sorted(slices.Values(candidates)) {
-		if d := distance(crm.Fold(word), crm.Fold(c)); d < limit {
+	best, limit, folded := "", len(word)/3+2, crm.Fold(word)
+	for _, c := range candidates {
+		if diff := len(c) - len(word); len(candidates) > maxNear && (diff >= limit || -diff >= limit || c[:min(1, len(c))] != word[:min(1, len(word))]) {
+			continue // among very many only what begins alike: else a file of mistakes costs its square
+		}
+		if d := distance(folded, crm.Fold(c)); d < limit || d == limit && best != "" && c < best {
 			best, limit = c, d
 		}
 	}

@@ -17,6 +17,7 @@ type resolver struct {
 	src   Source
 	names map[string]name // by flat name
 	uses  map[string]bool // what was written, "contact.tags"
+	paths []path
 	ds    Diagnostics
 	depth int // of predicates
 }

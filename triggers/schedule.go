@@ -3,6 +3,7 @@ package triggers
 import (
 	"fmt"
 	"math/bits"
+	"slices"
 	"strings"
 	"time"
 	_ "time/tzdata" // schedules name zones, and the machine may know none
@@ -80,6 +81,9 @@ func ParseSchedule(spec ScheduleSpec) (*Schedule, error) {
 	return s, nil
 }
 
+// descriptors are the schedules that have a name.
+var descriptors = []string{"@hourly", "@daily", "@weekly", "@monthly", "@yearly", "@midnight", "@annually"}
+
 // plausible refuses what robfig/cron would panic on, read as something else, or accept in silence.
 func plausible(src Source, text string) *Diagnostic {
 	whole := utf8.RuneCountInString(src.Text)
@@ -93,6 +97,12 @@ func plausible(src Source, text string) *Diagnostic {
 		return src.fail(codeCron, 0, whole, "the zone cannot stand in the schedule", "write it under timezone:")
 	case strings.HasPrefix(text, "@every"):
 		return src.fail(codeCron, 0, whole, "@every has no instants of its own", "write */30 * * * * for every half hour")
+	case strings.HasPrefix(text, "@") && !slices.Contains(descriptors, text):
+		hint := "there is " + strings.Join(descriptors[:5], ", ")
+		if near := nearest(text, descriptors); near != "" {
+			hint = "did you mean " + near + "?"
+		}
+		return src.fail(codeCron, 0, whole, "there is no schedule "+clip(text), hint)
 	case strings.HasPrefix(text, "@"):
 		return nil
 	case fields == 6:

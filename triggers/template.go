@@ -1,6 +1,7 @@
 package triggers
 
 import (
+	"errors"
 	"strings"
 
 	"github.com/reprieve-run/reprieve/crm"
@@ -16,6 +17,7 @@ const (
 type Template struct {
 	pieces []piece
 	typed  bool // the text is one expression and nothing else: its value keeps its type
+	braces Diagnostics
 }
 
 // piece is literal text or an expression.
@@ -55,6 +57,9 @@ func CompileTemplate(src Source) (*Template, error) {
 			t.pieces = append(t.pieces, piece{expr: e})
 			at += 2 + n + 1
 		default:
+			if d := src.braces(rest, at); d != nil {
+				t.braces = append(t.braces, d)
+			}
 			literal.WriteRune(text[at])
 			at++
 		}
@@ -79,12 +84,49 @@ func (t *Template) literal(b *strings.Builder) {
 	}
 }
 
+// Braces gives a warning for each {{ }}, by which other products write what is ${ } here: it is text like any
+// other.
+func (t *Template) Braces(code string) (ds Diagnostics) {
+	for _, d := range t.braces {
+		with := *d
+		with.Code = code
+		ds = append(ds, &with)
+	}
+	return ds
+}
+
+func (s Source) braces(rest []rune, at int) *Diagnostic {
+	if !begins(rest, "{{") {
+		return nil
+	}
+	inner, _, closed := strings.Cut(string(rest[2:]), "}}")
+	name := strings.TrimSpace(inner)
+	if !closed || name == "" || strings.ContainsAny(inner, "{}\n") {
+		return nil
+	}
+	hint := "an expression stands in ${ }, as in ${ contact.first_name }"
+	if _, err := CompileExpr(s.part(name, at), Any); err == nil {
+		hint = "write ${ " + name + " }"
+	}
+	d := s.fail("", at, at+4+len([]rune(inner)), "{{"+clip(inner)+"}} is no expression: it is written as it stands", hint)
+	d.Severity = "warning"
+	return d
+}
+
 // hole compiles the expression of the ${ at a rune offset.
 func (s Source) hole(text string, at int) (*Expr, error) {
 	if strings.TrimSpace(text) == "" {
 		return nil, s.fail(codeTemplate, at, at+3+len([]rune(text)), "this ${ } is empty", "name a value, for example ${ contact.first_name }")
 	}
-	return CompileExpr(s.part(text, at+2), Any)
+	e, err := CompileExpr(s.part(text, at+2), Any)
+	if inner, is := strings.CutPrefix(strings.TrimSpace(text), "{"); is && err != nil {
+		if inner, is = strings.CutSuffix(inner, "}"); is { // as GitHub's workflows write it
+			for _, d := range Findings(err) {
+				d.Hint = "one pair of braces: ${ " + strings.TrimSpace(inner) + " }"
+			}
+		}
+	}
+	return e, err
 }
 
 // hole gives the number of runes before the } that closes a ${, -1 if there is none. Braces in quotes
@@ -129,14 +171,15 @@ func (t *Template) Literal() (string, bool) {
 // Eval gives the value of a template that is one expression, else its text of at most 64 KiB.
 func (t *Template) Eval(env Env) (any, error) {
 	if t.typed {
-		return t.pieces[0].expr.Eval(env)
+		v, err := t.pieces[0].expr.Eval(env)
+		return t.pieces[0].named(v, err)
 	}
 	var b strings.Builder
 	for _, p := range t.pieces {
 		text := p.text
 		if p.expr != nil {
 			v, err := p.expr.Eval(env)
-			if err != nil {
+			if v, err = p.named(v, err); err != nil {
 				return nil, err
 			}
 			if text, err = render(v); err != nil {
@@ -149,6 +192,14 @@ func (t *Template) Eval(env Env) (any, error) {
 		b.WriteString(text)
 	}
 	return b.String(), nil
+}
+
+// named puts the expression's own text in the place of a value that nobody knows yet.
+func (p piece) named(v any, err error) (any, error) {
+	if u := (*Unknown)(nil); errors.As(err, &u) {
+		return "‹" + strings.TrimSpace(p.expr.String()) + "›", nil
+	}
+	return v, err
 }
 
 // Reads gives the facts of the contact that the template reads, sorted.

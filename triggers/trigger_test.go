@@ -131,6 +131,9 @@ func ruleGen(depth int) *rapid.Generator[string] {
 		case 3:
 			return `event.tag != ` + tag.Draw(t, "tag")
 		case 4:
+			if rapid.Bool().Draw(t, "field") {
+				return `contact.fields.f == ` + tag.Draw(t, "tag")
+			}
 			return tag.Draw(t, "tag") + ` in contact.tags`
 		case 5:
 			return `not (` + ruleGen(depth-1).Draw(t, "not") + `)`
@@ -161,7 +164,8 @@ func TestIndexEqualsLinear(t *testing.T) {
 			x.Add(tr, i)
 		}
 		for _, tag := range []string{"a", "S", "K", "b", "d"} {
-			ev := crm.Event{Kind: crm.ContactTagAdded, Rev: 1, Data: crm.EventData{Name: tag}, After: &crm.Contact{Tags: []crm.Tag{{Name: tag}, {Name: "c"}}}}
+			ev := crm.Event{Kind: crm.ContactTagAdded, Rev: 1, Data: crm.EventData{Name: tag}, After: &crm.Contact{Tags: []crm.Tag{{Name: tag}, {Name: "c"}, {Name: "b", Absent: true}},
+				Fields: []crm.Field{{Name: "f", Value: crm.Text(tag)}}}}
 			te, _ := ev.Trigger(crm.Life{})
 			var want, got []int
 			for i, tr := range all {
@@ -194,6 +198,12 @@ func TestIndexIsNarrow(t *testing.T) {
 	x.Add(compileTrigger(t, crm.ContactTagAdded, `event.tag in ["a", "b"] and event.tag == "q"`), 303)
 	x.Add(compileTrigger(t, crm.ContactListChanged, `event.status == "bounced"`), 304)
 	x.Add(compileTrigger(t, crm.RecordCreated, `event.kind == "task"`), 305)
+	for i := range 9 { // what the event says leaves the choice to the contact
+		x.Add(compileTrigger(t, crm.RecordChanged, fmt.Sprintf(`event.kind == "note" and "tag %d" in contact.tags`, i)), 400+i)
+		x.Add(compileTrigger(t, crm.ContactCreated, fmt.Sprintf(`contact.fields.plan in ["plan %d", "none"] and contact.email != ""`, i)), 410+i)
+	}
+	x.Add(compileTrigger(t, crm.ContactCreated, `"tag 1" in contact.tags or "tag 2" in contact.tags`), 420)
+	known := &crm.Contact{Tags: []crm.Tag{{Name: "TAG 1"}, {Name: "tag 2"}, {Name: "tag 5", Absent: true}}, Fields: []crm.Field{{Name: "plan", Value: crm.Text("plan 3")}}}
 	payloads := func(ev crm.Event) (all []int) {
 		for _, e := range x.Candidates(&ev) {
 			all = append(all, e.Payload)
@@ -211,12 +221,28 @@ func TestIndexIsNarrow(t *testing.T) {
 		{crm.Event{Kind: crm.ContactListChanged, Data: crm.EventData{Value: "bounced"}}, []int{304}},
 		{crm.Event{Kind: crm.ContactListChanged, Data: crm.EventData{Value: "x"}}, nil},
 		{crm.Event{Kind: crm.RecordCreated, Data: crm.EventData{Kind: crm.Task}}, []int{305}},
+		{crm.Event{Kind: crm.RecordChanged, Data: crm.EventData{Kind: crm.Note}, After: known}, []int{400, 401, 402}}, // 400 stands under the event's kind
+		{crm.Event{Kind: crm.RecordChanged, Data: crm.EventData{Kind: crm.Task}, After: known}, []int{401, 402}},
+		{crm.Event{Kind: crm.ContactCreated, After: known}, []int{413, 420}}, // 420 once
+		{crm.Event{Kind: crm.ContactCreated}, nil},
 	} {
 		if got := payloads(c.ev); !slices.Equal(got, c.want) {
 			t.Errorf("%+v: %v, want %v", c.ev.Data, got, c.want)
 		}
 	}
-	if x.Len() != 306 {
+	if x.Len() != 325 {
 		t.Error(x.Len())
 	}
+}
+
+// What compares tags without folding them finds the same.
+func TestEqualFoldIsFold(t *testing.T) {
+	t.Parallel()
+	word := rapid.OneOf(rapid.String(), rapid.StringMatching(`[ aAkKsS\x{17f}\x{212a}ßẞǅǆΣσς]{0,4}`))
+	rapid.Check(t, func(t *rapid.T) {
+		a, b := word.Draw(t, "a"), word.Draw(t, "b")
+		if got, want := strings.EqualFold(strings.TrimSpace(a), crm.Fold(b)), crm.Fold(a) == crm.Fold(b); got != want {
+			t.Fatalf("%q and %q: %v, want %v", a, b, got, want)
+		}
+	})
 }

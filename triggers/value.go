@@ -70,16 +70,19 @@ func tooDeep(v any, left int) int {
 
 // say makes the error of an evaluation, with the place in the file and without any value.
 func (s Source) say(offset int, err error) error {
-	text := "a value is missing or of another kind than the expression needs"
-	hint := "give a default for what can be missing: contact.fields.plan ?? \"none\""
+	hint := ""
 	var own evalError
-	if errors.As(err, &own) {
-		text, hint = own.Error(), ""
+	var m *misfit
+	switch {
+	case errors.As(err, &m):
+		hint = m.hint
+	case !errors.As(err, &own): // the library's words may repeat a value
+		err = refuse("the expression cannot be evaluated on these values")
 	}
 	line, column := s.position(offset)
 	at := fmt.Sprintf("%d:%d", line, column)
 	if s.File != "" {
 		at = s.File + ":" + at
 	}
-	return crm.Errorf("evaluate an expression", crm.CodeInvalid, "%s: %s", at, text).WithHint("%s", hint)
+	return crm.Errorf("evaluate an expression", crm.CodeInvalid, "%s: %w", at, err).WithHint("%s", hint)
 }

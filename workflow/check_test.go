@@ -2,6 +2,7 @@ package workflow
 
 import (
 	"encoding/json"
+	"errors"
 	"math"
 	"slices"
 	"strings"
@@ -80,7 +81,12 @@ func TestUnset(t *testing.T) {
 	const name = "testdata/check/secrets.yaml"
 	src := files(t, name)[name]
 	w, _ := check(t, src)
-	ds := Unset(w, func(name string) bool { return name != "a" })
+	ds := Unset(w, func(name string) error {
+		if name == "a" {
+			return nil
+		}
+		return errors.New("nobody has set it")
+	})
 	placed(t, src, ds)
 	golden(t, "testdata/check/unset.golden", render(ds))
 }

@@ -47,7 +47,9 @@ var Codes = map[string]string{
 	warnContinue:    "no step follows the one whose failure is passed over",
 	warnRetry:       "retry cannot do what it says",
 	warnRead:        "the step reads of another what no run has there",
-	warnSecret:      "the operator has not set the secret that the step sends",
+	warnSecret:      "the secret that the step sends cannot be read",
+	warnCredential:  "a credential stands in the file",
+	warnBraces:      "the text holds {{ }}, which is written as it stands",
 }
 
 const (
@@ -97,4 +99,6 @@ const (
 	warnRetry       = "W309"
 	warnRead        = "W310"
 	warnSecret      = "W311"
+	warnCredential  = "W312"
+	warnBraces      = "W313"
 )

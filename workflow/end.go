@@ -22,6 +22,8 @@ func (r *reader) unended(root *yaml.Node, got map[string]entry) *triggers.Diagno
 	switch {
 	case e.val.Kind != yaml.ScalarNode || e.val.Value != "true" || e.val.Tag != "!!bool":
 		return r.diagnostic("error", codeEnd, r.span(e.val), "write end: true", "end must be true")
+	case last != e.key && last.Value == "end": // there are two, which is said already
+		return nil
 	case last != e.key:
 		return r.diagnostic("error", codeEnd, r.span(e.key), "move it behind "+last.Value+", to the last line", "end must be the last key of the file")
 	}

@@ -15,6 +15,7 @@ steps:
   - {id: cool_off, wait: 1 hour}
   - id: greet
     acton: log.write
+end: true
 `
 
 func ExampleParse() {

@@ -1,6 +1,7 @@
 package workflow
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -25,6 +26,7 @@ func (r *reader) params(n *Node, info ActionInfo) {
 		with = &Value{kind: yaml.MappingNode, at: n.at}
 	}
 	p := &params{r, n.Action, root}
+	p.warnHeaders(with, root)
 	if p.secretsFit("with", with, root); !known {
 		return
 	}
@@ -70,9 +72,7 @@ type params struct {
 
 // value holds one value against its schema, what is in it first: the smaller the place, the better.
 func (p *params) value(name string, v *Value, want *jsonschema.Schema) {
-	if to, ok := strings.CutPrefix(want.Ref, "#/$defs/"); ok && p.root.Defs[to] != nil {
-		want = p.root.Defs[to]
-	}
+	want = p.meant(want)
 	have := v.jsonType()
 	types := want.Types
 	if want.Type != "" {
@@ -83,7 +83,7 @@ func (p *params) value(name string, v *Value, want *jsonschema.Schema) {
 		for i, t := range types {
 			words[i] = jsonWords[t]
 		}
-		p.fail(codeParamType, v.at, typeHint(types[0], have), "%s must be %s, not %s", name, strings.Join(words, " or "), jsonWords[have])
+		p.fail(codeParamType, v.at, typeHint(cmp.Or(strings.TrimPrefix(types[0], "null"), types[len(types)-1]), have), "%s must be %s, not %s", name, strings.Join(words, " or "), jsonWords[have])
 		return
 	}
 	before := len(p.found)

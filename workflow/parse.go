@@ -39,6 +39,10 @@ func Parse(name string, src []byte) (*Workflow, error) {
 		r.workflow(w, root)
 	}
 	if len(r.found) > 0 {
+		second := func(d *triggers.Diagnostic) bool { return d.Code == codeDocument } // it stands behind any end
+		if w.unended != nil && !slices.ContainsFunc(r.found, second) {                // half a file shows what it lost, and why
+			r.found = append(r.found, w.unended)
+		}
 		return nil, sortFindings(r.found)
 	}
 	return w, nil
@@ -310,7 +314,7 @@ func (r *reader) event(t *Trigger, got map[string]entry) {
 		return
 	}
 	if e.val.Value == string(crm.ContactRestored) || e.val.Value == string(crm.ContactDeleted) || e.val.Value == string(crm.ContactPurged) {
-		r.fail(codeValue, r.span(e.val), "a restore starts nothing; other systems learn of it by the outbound webhook",
+		r.fail(codeValue, r.span(e.val), "deletes, restores and purges start nothing; a schedule over contacts.deleted finds who is deleted",
 			"no workflow can be started by %s", e.val.Value)
 		return
 	}

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/reprieve-run/reprieve/crm"
+	"github.com/reprieve-run/reprieve/triggers"
 )
 
 // Reads gives the facts that the value's templates read.
@@ -40,4 +41,28 @@ func (w *Workflow) Uses(name string) bool {
 		return n.With.uses(name) || n.Until != nil && n.Until.Uses(name) || n.ExitReason != nil && n.ExitReason.Uses(name) ||
 			slices.ContainsFunc(n.Arms, func(a Arm) bool { return a.If != nil && a.If.Uses(name) })
 	})
+}
+
+// Paths gives what the value reads of its run, as triggers.Template.Paths does;
+// with keys only what is under them.
+func (v *Value) Paths(keys []string) (all []string) {
+	for v != nil && len(keys) > 0 && len(v.pairs) > 0 {
+		at := slices.IndexFunc(v.pairs, func(p pair) bool { return p.key == keys[0] })
+		if at < 0 {
+			return nil
+		}
+		v, keys = v.pairs[at].val, keys[1:]
+	}
+	for _, t := range v.templates() {
+		all = append(all, t.Paths()...)
+	}
+	return all
+}
+
+// Explain tells of the expressions below the value that give nothing why, and what they read: values of the contact.
+func (v *Value) Explain(env triggers.Env) (all []triggers.Part) {
+	for _, t := range v.templates() {
+		all = append(all, t.Explain(env)...)
+	}
+	return all
 }

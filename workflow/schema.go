@@ -134,7 +134,7 @@ func stepSchema(cat Catalogue) js {
 }
 
 // laterKinds are the kinds of step that the format has and a version may not.
-var laterKinds = []string{"set", "for_each", "parallel", "call"}
+var laterKinds = []string{"for_each", "parallel", "call"}
 
 func actionNames(cat Catalogue) js {
 	if len(cat) == 0 {

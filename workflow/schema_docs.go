@@ -1,6 +1,7 @@
 package workflow
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/reprieve-run/reprieve/crm"
@@ -138,11 +139,46 @@ func testDocs() map[string]js {
 		"contact":  described("The contact that the case is about", contact),
 		"contacts": described("The contacts that the case is about", list(contact)),
 		"mocks":    described("What actions answer instead of being executed, by the action's name", js{"type": "object"}),
-		"send":     described("An event that happens", js{"type": "object"}),
+		"send":     described("An event that happens, or a request to one of the file's webhooks", sendSchema()),
 		"advance":  described("Time passes, and on the way what is due happens", duration),
 		"delete":   described("A person deletes the contact", free),
 		"restore":  described("A person restores the contact", free),
-		"then":     described("More that happens, in order", list(js{"type": "object"})),
-		"expect":   described("What has to have come of it at the end", expect),
+		"then": described("More that happens, in order", list(closed(map[string]js{
+			"send":    described("An event that happens, or a request to one of the file's webhooks", sendSchema()),
+			"advance": described("Time passes, and on the way what is due happens", duration),
+			"delete":  described("A person deletes the contact", free),
+			"restore": described("A person restores the contact", free),
+			"expect":  described("What has to have come of it by then", expect),
+		}))),
+		"expect": described("What has to have come of it at the end", expect),
 	}
+}
+
+// sendSchema describes what a case can send.
+func sendSchema() js {
+	var kinds []crm.EventKind
+	docs := map[string]js{
+		"webhook": described("The id of a webhook of the file, to which a request comes", idText),
+		"body":    described("The request's body. The trigger's contact is looked for in it, as when it comes from outside", js{"type": "object"}),
+		"contact": described("Whom it is about: the id of a contact of the case; the first one if missing", anyText),
+	}
+	for kind, names := range sendKeys {
+		kinds = append(kinds, kind)
+		for _, name := range names {
+			docs[name] = described(sendWords[name], js{})
+		}
+	}
+	slices.Sort(kinds)
+	docs["event"] = described("The kind of event; the change that causes it is made", enum(kinds...))
+	s := closed(docs)
+	s["oneOf"] = jsList{js{"required": []string{"event"}}, js{"required": []string{"webhook", "body"}}}
+	return s
+}
+
+// sendWords say what goes with an event.
+var sendWords = map[string]string{
+	"tag": "The tag", "field": "The field's name; of contact.identity_changed email, phone or external_id", "value": "The field's new value",
+	"list": "The list's name", "status": "Of a list: subscribed, unsubscribed, unconfirmed, bounced or none. Of a record: its status",
+	"channel": "The channel", "on": "true or false", "kind": "The kind of record", "title": "The record's title", "body": "A record's text; a request's body, an object",
+	"campaign": "The campaign's name",
 }

@@ -188,6 +188,10 @@ func TestSchemaTakesGoodFiles(t *testing.T) {
 	all := files(t, "testdata/good/*.yaml")
 	maps.Copy(all, files(t, "testdata/graph/*.yaml"))
 	examples, _ := filepath.Glob("../examples/*/workflows/*.yaml")
+	own, _ := filepath.Glob("../examples/workflows/*.yaml")
+	if examples = append(examples, own...); len(own) < 10 {
+		t.Fatalf("only %d examples", len(own))
+	}
 	for _, name := range examples {
 		src, err := os.ReadFile(name)
 		if err != nil {
@@ -246,6 +250,33 @@ func TestSchemaKnowsActions(t *testing.T) {
 		}
 		if found := Check(w, schemaCatalogue); (len(found) == 0) != good {
 			t.Errorf("%s: Check says %v", step, found)
+		}
+	}
+}
+
+// What a case sends is known to the schema as it is to the parser.
+func TestSchemaKnowsWhatIsSent(t *testing.T) {
+	t.Parallel()
+	s := resolved(t, Schema(nil))
+	for send, good := range map[string]bool{
+		"{event: contact.tag_added, tag: x}":                          true,
+		"{event: record.created, kind: note, title: a, body: b}":      true,
+		"{webhook: hook, body: {a: {b: [1]}}, contact: c1}":           true,
+		"{event: contact.tag_adde, tag: x}":                           false,
+		"{webhook: hook}":                                             false,
+		"{webhook: hook, body: {}, event: contact.tag_added, tag: x}": false,
+		"{webhook: hook, bdy: {}}":                                    false,
+		"{}":                                                          false,
+	} {
+		for _, form := range []string{"send: %s, ", "then: [{send: %s}], "} {
+			src := []byte("version: 1\nid: w\ntriggers: [{id: hook, webhook: {contact: event.body.a}}]\nsteps: [{id: s, wait: 1d}]\n" +
+				"tests:\n  - {name: a, contact: {id: c1}, " + fmt.Sprintf(form, send) + "expect: {runs: 0}}\nend: true\n")
+			if err := s.Validate(asJSON(t, src)); (err == nil) != good {
+				t.Errorf("%s: the schema says %v", send, err)
+			}
+			if _, err := Parse("w.yaml", src); (err == nil) != good {
+				t.Errorf("%s: Parse says %v", send, err)
+			}
 		}
 	}
 }

@@ -17,7 +17,7 @@ import (
 var secretForm = regexp.MustCompile(`^\$\{\s*secrets\.([a-z][a-z0-9_]{0,62})\s*\}$`)
 
 // secretWord finds what was meant as one.
-var secretWord = regexp.MustCompile(`\$\{[^}]*\bsecrets\b`)
+var secretWord = regexp.MustCompile(`\$\{\s*([^}"'` + "`" + `]*[^\w."'` + "`" + `}])?secrets\b`)
 
 // Secret is a place in a step's parameters where a secret of the operator belongs. Its value is no part of what
 // With gives: it is put in only on the way to the plugin, and nothing keeps it.
@@ -107,16 +107,64 @@ func (r *reader) noSecrets(v *Value) {
 	}
 }
 
-// secretsFit refuses a secret for a parameter that the action did not make for one: what is not, may be logged,
-// shown, or written to the contact. A place that no schema speaks of is none.
-func (p *params) secretsFit(name string, v *Value, want *jsonschema.Schema) {
-	if want != nil {
-		if to, ok := strings.CutPrefix(want.Ref, "#/$defs/"); ok && p.root.Defs[to] != nil {
-			want = p.root.Defs[to]
+// meant gives the schema that another one refers to, itself if it refers to none.
+func (p *params) meant(s *jsonschema.Schema) *jsonschema.Schema {
+	if s != nil {
+		if to, ok := strings.CutPrefix(s.Ref, "#/$defs/"); ok && p.root.Defs[to] != nil {
+			return p.root.Defs[to]
 		}
 	}
+	return s
+}
+
+// written says whether a value stands in the file itself: it is neither a reference, nor worked out by a run, nor a
+// list or a mapping.
+func (v *Value) written() bool {
+	switch {
+	case v.secret != "":
+		return false
+	case v.text != nil:
+		_, literal := v.text.Literal()
+		return literal
+	}
+	return v.kind == yaml.ScalarNode && v.plain != nil
+}
+
+// credentials are headers that hold what only the operator should know.
+var credentials = []string{"authorization", "proxy-authorization", "cookie", "x-api-key", "api-key", "apikey", "x-auth-token", "x-access-token"}
+
+// warnHeaders warns of headers in which a credential stands as it is. Where the schema asks for secrets, secretsFit
+// has refused it.
+func (p *params) warnHeaders(with *Value, want *jsonschema.Schema) {
+	for _, pair := range with.pairs {
+		if strings.ToLower(pair.key) != "headers" {
+			continue
+		}
+		if of := p.meant(want.Properties[pair.key]); of != nil && of.AdditionalProperties != nil && p.meant(of.AdditionalProperties).WriteOnly {
+			continue
+		}
+		hint := "a workflow's file is no place for it: let the operator have the action send that header"
+		if of := want.Properties["bearer"]; of != nil && of.WriteOnly {
+			hint = "write bearer: ${ secrets.its_name }, or let the operator have the action send that header (actions.yaml)"
+		}
+		for _, h := range pair.val.pairs {
+			if slices.Contains(credentials, strings.ToLower(h.key)) && h.val.written() {
+				p.warn(warnCredential, h.val.at, hint, "the header %s stands in the file, for everybody who can read it", h.key)
+			}
+		}
+	}
+}
+
+// secretsFit refuses a secret for a parameter that the action did not make for one: what is not, may be logged,
+// shown, or written to the contact. A place that no schema speaks of is none. And it refuses anything that stands
+// in the file itself where a secret belongs.
+func (p *params) secretsFit(name string, v *Value, want *jsonschema.Schema) {
+	want = p.meant(want)
 	if v.secret != "" && (want == nil || !want.WriteOnly) {
 		p.fail(codeSecret, v.at, "the action's author marks a parameter that does with writeOnly in its schema", "%s takes no secret there: %s", p.action, name)
+	}
+	if want != nil && want.WriteOnly && v.written() {
+		p.fail(codeSecret, v.at, "have the operator set it in actions.yaml, and write ${ secrets.its_name }", "%s is a parameter for a secret, which no file may hold", name)
 	}
 	for i, item := range v.list {
 		var of *jsonschema.Schema

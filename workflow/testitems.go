@@ -230,7 +230,7 @@ func (r *testReader) expect(it *TestItem, n *yaml.Node) *Expect {
 	return x
 }
 
-var runStatuses = []string{string(crm.RunActive), string(crm.RunWaiting), string(crm.RunSuspended), string(crm.RunCompleted),
+var runStatuses = []string{string(crm.RunActive), string(crm.RunWaiting), string(crm.RunQueued), string(crm.RunSuspended), string(crm.RunCompleted),
 	string(crm.RunExited), string(crm.RunFailed), string(crm.RunCancelled)}
 
 func (r *testReader) expectRun(n *yaml.Node) *ExpectRun {

@@ -205,6 +205,8 @@ func (r *reader) guardKeys(n *yaml.Node) {
 		k := n.Content[i]
 		switch {
 		case k.Kind == yaml.AliasNode: // guard says it
+		case k.Kind == yaml.MappingNode && n.Style&yaml.FlowStyle != 0: // {{ x }}
+			r.fail(codeType, r.span(k), "an expression in a text stands in ${ }, and the text in quotes: \"${ contact.first_name }\"", "a key must be a word")
 		case k.Kind != yaml.ScalarNode || k.Value == "":
 			r.fail(codeType, r.span(k), "write a word, a colon and a space", "a key must be a word")
 		case k.Tag == "!!merge":
@@ -236,7 +238,11 @@ const later = "later"
 func (r *reader) fields(n *yaml.Node, what string, known keys) map[string]entry {
 	if n.Kind != yaml.MappingNode {
 		if n.Kind != yaml.AliasNode {
-			r.fail(codeType, r.span(n), "write keys and values: key: value", "%s must be a mapping, not %s", what, kindOf(n))
+			hint := "write keys and values: key: value"
+			if better := insteadOf(what, n.Value); n.Kind == yaml.ScalarNode && better != "" {
+				hint = better
+			}
+			r.fail(codeType, r.span(n), hint, "%s must be a mapping, not %s", what, kindOf(n))
 		}
 		return nil
 	}

@@ -16,6 +16,7 @@ func (r *reader) warnings(w *Workflow, cat Catalogue) {
 	r.warnReads(w)
 	for i := range w.Nodes {
 		n := &w.Nodes[i]
+		r.warnBraces(n)
 		switch n.Kind {
 		case Action:
 			r.warnAction(n, cat[n.Action])
@@ -207,6 +208,8 @@ func (r *reader) warnRead(w *Workflow, n *Node, flat string, before []bool) {
 	switch {
 	case !before[j]:
 		r.keep(n.mentions(flat, warnRead, "no run that gets here has been through "+id, "read a step that every way here goes through"))
+	case field == "output" && !silent && of.Kind != Action:
+		r.warnOutput(n, of)
 	case silent && field == "output":
 		r.keep(n.mentions(flat, warnRead, fmt.Sprintf("a %s has no output, so it is always missing", of.Kind), "actions have one, set, and waits for an event"))
 	}
@@ -279,13 +282,13 @@ func (n *Node) mentions(flat, code, message, hint string) *triggers.Diagnostic {
 	return nil
 }
 
-// Unset warns of the secrets of a workflow that the operator has not set: the steps would wait for them.
-func Unset(w *Workflow, missing func(name string) bool) triggers.Diagnostics {
+// Unset warns of the secrets of a workflow that cannot be read: the steps would wait for them. Why says so.
+func Unset(w *Workflow, why func(name string) error) triggers.Diagnostics {
 	r := &reader{file: w.file}
 	for i := range w.Nodes {
 		for _, s := range w.Nodes[i].Secrets() {
-			if missing(s.Name) {
-				r.warn(warnSecret, s.at, "the operator sets it in actions.yaml, under secrets and the account's name", "the secret %s is not set; the step would wait for it", s.Name)
+			if err := why(s.Name); err != nil {
+				r.warn(warnSecret, s.at, "the operator sets it in actions.yaml, under secrets and the account's name", "the step would wait for the secret %s: %v", s.Name, err)
 			}
 		}
 	}

@@ -36,7 +36,7 @@ func (c *cli) workflowTest() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			defs, err := c.testable(cmd, files)
+			defs, bad, err := c.testable(cmd, files)
 			if err != nil {
 				return err
 			}
@@ -44,42 +44,57 @@ func (c *cli) workflowTest() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if len(results) == 0 {
+			if len(results) == 0 && len(bad) == 0 {
 				return crm.Errorf("test workflows", crm.CodeNotFound, "none of the files has tests").WithHint("add a tests: block; docs/file-format.md shows one")
 			}
 			if junit != "" {
-				if err := writeJUnit(junit, results); err != nil {
+				if err := writeJUnit(junit, results, bad); err != nil {
 					return crm.Errorf("write the JUnit file", crm.CodeFailed, "%w", err).WithHint("name a file that you may write: --junit FILE")
 				}
 			}
-			return c.tested(results)
+			if len(results) > 0 {
+				err = c.tested(results)
+			}
+			if len(bad) > 0 {
+				fmt.Fprintf(c.err, "%s; nothing of %s was tested\n", plural(len(bad), "error"), safe(strings.Join(filesOf(bad), ", ")))
+				return silent(exitInvalid)
+			}
+			return err
 		}}
 	cmd.Flags().StringVar(&junit, "junit", "", "also write what came of it to this file, as JUnit XML")
 	return cmd
 }
 
-// testable checks the files and gives their workflows. An action that is not built in is no mistake here: its
-// plugin is not executed.
-func (c *cli) testable(cmd *cobra.Command, files []server.File) ([]*workflow.Workflow, error) {
+// testable checks the files and gives the workflows of the good ones, and what is wrong with the others. An action
+// that is not built in is no mistake here: its plugin is not executed.
+func (c *cli) testable(cmd *cobra.Command, files []server.File) ([]*workflow.Workflow, triggers.Diagnostics, error) {
 	builtin, err := flowtest.Builtin(cmd.Context())
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	v, defs := server.Check(files, builtin.Catalogue(), 0)
 	v.Diagnostics = slices.DeleteFunc(v.Diagnostics, func(d *triggers.Diagnostic) bool { return d.Code == "E230" || d.Severity != "error" })
 	for _, d := range v.Diagnostics {
 		fmt.Fprintln(c.err, d.Render())
 	}
-	if len(v.Diagnostics) > 0 {
-		fmt.Fprintf(c.err, "%s; nothing was tested\n", plural(len(v.Diagnostics), "error"))
-		return nil, silent(exitInvalid)
-	}
+	bad := filesOf(v.Diagnostics)
+	defs = slices.DeleteFunc(defs, func(def *workflow.Workflow) bool { return slices.Contains(bad, def.File) })
 	for _, def := range defs {
 		if len(def.Tests) == 0 {
 			fmt.Fprintf(c.err, "%s has no tests\n", safe(def.File))
 		}
 	}
-	return defs, nil
+	return defs, v.Diagnostics, nil
+}
+
+// filesOf names the files that diagnostics are about, each once.
+func filesOf(ds triggers.Diagnostics) (names []string) {
+	for _, d := range ds {
+		if !slices.Contains(names, d.File) {
+			names = append(names, d.File)
+		}
+	}
+	return names
 }
 
 // tested prints what came of it: the cases to standard output, why some failed to standard error.
@@ -138,6 +153,7 @@ type junitSuite struct {
 	File     string      `xml:"file,attr"`
 	Tests    int         `xml:"tests,attr"`
 	Failures int         `xml:"failures,attr"`
+	Errors   int         `xml:"errors,attr"`
 	Time     string      `xml:"time,attr"`
 	Cases    []junitCase `xml:"testcase"`
 }
@@ -149,6 +165,7 @@ type junitCase struct {
 	Line    int           `xml:"line,attr"`
 	Time    string        `xml:"time,attr"`
 	Failure *junitFailure `xml:"failure,omitempty"`
+	Error   *junitFailure `xml:"error,omitempty"`
 }
 
 type junitFailure struct {
@@ -156,9 +173,22 @@ type junitFailure struct {
 	Text    string `xml:",chardata"`
 }
 
-// writeJUnit writes a suite for each workflow.
-func writeJUnit(file string, results []flowtest.Result) error {
+// writeJUnit writes a suite for each workflow, and one with an error for each file that could not be tested.
+func writeJUnit(file string, results []flowtest.Result, bad triggers.Diagnostics) error {
 	var all junitSuites
+	for _, name := range filesOf(bad) {
+		one := junitCase{Name: "check", Class: name, File: name, Time: "0.000", Error: &junitFailure{}}
+		for _, d := range bad {
+			if d.File != name {
+				continue
+			}
+			if one.Line == 0 {
+				one.Line, one.Error.Message = d.Line, safe(d.Error())
+			}
+			one.Error.Text += safeLines(d.Render())
+		}
+		all.Suites = append(all.Suites, junitSuite{Name: name, File: name, Tests: 1, Errors: 1, Time: "0.000", Cases: []junitCase{one}})
+	}
 	took := map[int]float64{}
 	for _, r := range results {
 		n := len(all.Suites) - 1
@@ -173,7 +203,11 @@ func writeJUnit(file string, results []flowtest.Result) error {
 			one.Failure = &junitFailure{Text: safeLines(explained(r))}
 			if len(r.Failures) > 0 {
 				f := r.Failures[0]
-				one.Failure.Message = safe(strings.TrimSpace(fmt.Sprintf("%s: expected %s, got %s", f.What, f.Expected, f.Got)))
+				text := f.What + ": " + f.Got // of what could not be carried out there is only why
+				if f.Expected != "" {
+					text = fmt.Sprintf("%s: expected %s, got %s", f.What, f.Expected, f.Got)
+				}
+				one.Failure.Message = safe(strings.TrimSpace(text))
 			}
 		}
 		took[n] += r.Took.Seconds()

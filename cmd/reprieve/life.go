@@ -316,6 +316,9 @@ func (c *cli) contactHistory() *cobra.Command {
 			if page.Next != 0 {
 				fmt.Fprintf(c.err, "there is more: --before %d\n", page.Next)
 			}
+			if page.Cut {
+				fmt.Fprintln(c.err, "what was before has been removed from the log, at the end of audit.keep")
+			}
 			return c.print(page, items, t)
 		}}
 	cmd.Flags().Uint64Var(&q.Before, "before", 0, "go on before this entry")

@@ -13,12 +13,14 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"github.com/reprieve-run/reprieve/actions"
 	"github.com/reprieve-run/reprieve/crm"
+	"github.com/reprieve-run/reprieve/plugins"
 	"github.com/reprieve-run/reprieve/triggers"
 	"github.com/reprieve-run/reprieve/workflow"
 )
@@ -40,9 +42,15 @@ const (
 
 // run is main with its edges as parameters, for tests.
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	if len(args) == 2 && args[0] == "action" { // this process is a built-in action
+	if len(args) == 2 && args[0] == "action" && strings.Contains(args[1], ".") { // this process is a built-in action
 		if err := actions.Serve(args[1]); err != nil {
 			fmt.Fprintln(stderr, "error:", err)
+			return exitFailed
+		}
+		return exitOK
+	}
+	if len(args) == 2 && args[0] == probeArg {
+		if err := plugins.ServeProbe(args[1], stdout); err != nil {
 			return exitFailed
 		}
 		return exitOK
@@ -158,7 +166,7 @@ func (c *cli) root() *cobra.Command {
 	root.PersistentFlags().StringVarP(&c.format, "output", "o", "table", "table, json, jsonl, yaml or csv")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage{err} })
 	root.AddCommand(c.demo(), c.initialise(), c.serve(), c.contact(), c.record(), c.lists(), c.tags(), c.campaigns(), c.companies(), c.opportunities(), c.workflow(), c.runs(), c.bulk(), c.policy(), c.account(),
-		c.event(), c.retention(), c.plugin(), c.audit(), c.store(), c.docs(), c.version())
+		c.event(), c.retention(), c.plugin(), c.actions(), c.audit(), c.store(), c.doctor(), c.docs(), c.version())
 	markUsage(root)
 	return root
 }
@@ -178,9 +186,20 @@ func markUsage(cmd *cobra.Command) {
 	}
 }
 
+// verbOf refuses a verb that a noun does not have, with the one that was meant: cobra itself says so of nouns only.
+func verbOf(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		return fmt.Errorf("unknown command %q; did you mean %s?", args[0], strings.Join(near, ", "))
+	}
+	return fmt.Errorf("unknown command %q", args[0])
+}
+
 // group is a noun: a command that only has commands.
 func group(use, short string, verbs ...*cobra.Command) *cobra.Command {
-	g := &cobra.Command{Use: use, Short: short, Args: cobra.NoArgs,
+	g := &cobra.Command{Use: use, Short: short, Args: verbOf, SuggestionsMinimumDistance: 2,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 	g.AddCommand(verbs...)
 	return g

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -28,8 +29,8 @@ func TestMain(m *testing.M) {
 	switch {
 	case len(os.Args) == 3 && os.Args[1] == "action", os.Getenv(asReprieve) != "":
 		product()
-	case len(os.Args) == 2 && os.Args[1] == mayflyArg:
-		serveMayfly()
+	case len(os.Args) >= 3 && os.Args[1] == mayflyArg:
+		serveMayfly(os.Args[2], os.Args[3:])
 	}
 	testscript.Main(m, map[string]func(){"reprieve": product})
 }
@@ -38,26 +39,23 @@ func TestMain(m *testing.M) {
 const mayflyArg = "as-mayfly"
 
 type mayflyParams struct {
-	Lives string `json:"lives" jsonschema:"a file; while it holds a byte a call eats one and dies"`
+	Lives int `json:"lives" jsonschema:"how many attempts at a step die"`
 }
 
-// serveMayfly serves a plugin that dies in its calls as often as its file says, and then works.
-func serveMayfly() {
-	sdk.Serve("mayfly", "1.0.0", sdk.Func(sdk.Action{
-		Name: "mayfly.tag", Summary: "Die, or tag the contact.", Effects: []sdk.EffectKind{sdk.TagAdd},
-	}, func(_ context.Context, in sdk.Input, p mayflyParams) (sdk.Result, error) {
-		if raw, err := os.ReadFile(p.Lives); err != nil || len(raw) > 0 {
-			if err == nil {
-				err = os.Truncate(p.Lives, int64(len(raw)-1))
+// serveMayfly serves a plugin that dies in its calls as often as it is told to, and then works.
+func serveMayfly(version string, reads []string) {
+	sdk.Serve("mayfly", version, sdk.Action{
+		Name: "mayfly.tag", Summary: "Die, or tag the contact.", Effects: []sdk.EffectKind{sdk.TagAdd}, Reads: reads,
+		Run: sdk.Func(func(_ context.Context, call sdk.Call, p mayflyParams) (sdk.Effects, error) {
+			if call.Attempt <= p.Lives { // as badly as it can: in the middle of a line, a child holding its pipes
+				pipes := []*os.File{nil, os.NewFile(1, "stdout"), os.NewFile(2, "stderr")}
+				_, _ = os.StartProcess("/bin/sleep", []string{"sleep", "1000"}, &os.ProcAttr{Files: pipes, Sys: &syscall.SysProcAttr{Setpgid: true}})
+				_, _ = pipes[2].WriteString("{\"@message\": 5}\n" + strings.Repeat("x", 1<<20))
+				os.Exit(137)
 			}
-			if err == nil {
-				_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-				select {}
-			}
-			return sdk.Result{}, err
-		}
-		return sdk.Done(sdk.AddTag(0, "survived "+in.Run.ID)), nil
-	}))
+			return sdk.Effects{sdk.AddTag(0, "survived "+call.Run.ID)}, nil
+		}),
+	})
 }
 
 // shortDir gives a directory whose path leaves room for a socket's name.

@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -35,6 +33,9 @@ const (
 	pluginsDir   = "plugins"
 	settingsFile = "actions.yaml"   // what the operator has set for actions and plugins
 	ledgerFile   = "erasures.jsonl" // keep it with the backups: what it names must not come back with one
+	auditKey     = "audit.key"      // signs what is exported of the log
+	auditPub     = "audit.pub"      // by which that is verified
+	headsFile    = "audit-heads.jsonl"
 )
 
 func (c *cli) path(name string) string { return filepath.Join(c.data, name) }
@@ -50,6 +51,10 @@ type opened struct {
 type place struct {
 	dir    string
 	key    []byte
+	next   []byte       // the key that a rotation was about to bring; nil: none
+	finish func() error // called when it was that key that opened the store
+	heads  string       // when heads of the log are exported, as cron
+	audit  *auditFiles  // nil: those of the directory
 	clock  clock.Clock
 	log    zerolog.Logger
 	sweep  string
@@ -72,7 +77,7 @@ func open(ctx context.Context, p place) (*opened, error) {
 	if err != nil {
 		return fail(storeError(file, err))
 	}
-	opts := store.Options{Key: p.key, Rand: p.rand}
+	opts := store.Options{Key: p.key, Next: p.next, Rand: p.rand}
 	if _, wall := p.clock.(clock.Wall); wall {
 		opts.Mono = clock.Passed()
 	}
@@ -80,17 +85,25 @@ func open(ctx context.Context, p place) (*opened, error) {
 	if err != nil {
 		return fail(storeError(file, err), eng.Close)
 	}
+	if st.UsedNext() && p.finish != nil {
+		if err := p.finish(); err != nil {
+			return fail(err, st.Close)
+		}
+	}
+	if p.audit == nil {
+		p.audit = newAuditFiles(p.dir)
+	}
 	host, err := newHost(p.dir, p.log)
 	if err != nil {
 		return fail(err, st.Close)
 	}
 	engine, err := runtime.New(runtime.Options{Store: st, Actions: host, Clock: p.clock, Log: p.log, Sweep: p.sweep, Ledger: ledger(filepath.Join(p.dir, ledgerFile)),
-		Secrets: secrets(filepath.Join(p.dir, settingsFile))})
+		Secrets: secrets(filepath.Join(p.dir, settingsFile)), Audit: p.audit.runtime(p.heads)})
 	if err != nil {
 		return fail(err, func() error { return host.Close(ctx) }, st.Close)
 	}
 	return &opened{
-		app: &server.App{Store: st, Engine: engine, Host: host, Log: p.log}, host: host,
+		app: &server.App{Store: st, Engine: engine, Host: host, Log: p.log, Audit: p.audit}, host: host,
 		close: sync.OnceValue(func() error {
 			ctx := context.WithoutCancel(ctx)
 			return errors.Join(engine.WriteLedger(ctx), host.Close(ctx), st.Close())
@@ -141,6 +154,7 @@ func newHost(dir string, log zerolog.Logger) (*plugins.Host, error) {
 	}
 	return plugins.New(plugins.Options{
 		RunDir: run, Builtin: []string{exe, "action"}, BuiltinNames: actions.Processes(),
+		BuiltinNetwork: []string{"http.request"}, Hidden: dir,
 		Config: settings(filepath.Join(dir, settingsFile)),
 		Dir:    filepath.Join(dir, pluginsDir), Log: log,
 	})
@@ -156,7 +170,7 @@ type session struct {
 // readOnly says whether a verb only looks.
 func readOnly(verb string) bool {
 	_, act, _ := strings.Cut(verb, ".")
-	return slices.Contains([]string{"list", "get", "show", "status", "check", "receipt", "verify", "preview", "history", "export", "knobs", "simulate", "explain", "manifest"}, act)
+	return slices.Contains([]string{"list", "get", "show", "status", "check", "receipt", "verify", "preview", "history", "export", "key", "knobs", "simulate", "explain", "manifest"}, act)
 }
 
 // open gives a caller: a running server's socket if one listens, else the data directory in this
@@ -169,11 +183,11 @@ func (c *cli) open(ctx context.Context) (*session, error) {
 		return nil, crm.Errorf("open the data directory", crm.CodeNotFound, "there is no store in %s", c.data).
 			WithHint("reprieve init makes one, or name another: --data DIR")
 	}
-	key, err := c.masterKey()
+	keys, err := c.masterKeys()
 	if err != nil {
 		return nil, err
 	}
-	o, err := open(ctx, place{dir: c.data, key: key, clock: clock.Wall{}, log: c.logger(zerolog.WarnLevel)})
+	o, err := open(ctx, place{dir: c.data, key: keys.key, next: keys.next, finish: func() error { return c.finish(keys) }, clock: clock.Wall{}, log: c.logger(zerolog.WarnLevel)})
 	if err != nil {
 		return nil, err
 	}
@@ -226,35 +240,4 @@ func (c *cli) logger(level zerolog.Level) zerolog.Logger {
 		w = zerolog.ConsoleWriter{Out: c.err, NoColor: os.Getenv("NO_COLOR") != "", TimeFormat: "15:04:05"}
 	}
 	return zerolog.New(w).Level(level).With().Timestamp().Logger()
-}
-
-// masterKey reads the master key from REPRIEVE_MASTER_KEY or from its file.
-func (c *cli) masterKey() ([]byte, error) {
-	text, from := os.Getenv("REPRIEVE_MASTER_KEY"), "REPRIEVE_MASTER_KEY"
-	if text == "" {
-		from = c.path(keyFile)
-		raw, err := os.ReadFile(from)
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			return nil, crm.Errorf("read the master key", crm.CodeNotFound, "%w", err).
-				WithHint("without it the store's log cannot be opened; put the file back, or set REPRIEVE_MASTER_KEY")
-		case err != nil:
-			return nil, crm.Errorf("read the master key", crm.CodeFailed, "it is there and cannot be read: %w", err).
-				WithHint("only the user that ran reprieve init may read it; run as that user, or set REPRIEVE_MASTER_KEY")
-		}
-		text = string(raw)
-	}
-	key, err := hex.DecodeString(strings.TrimSpace(text))
-	if err != nil || len(key) != 32 {
-		return nil, crm.Errorf("read the master key", crm.CodeInvalid, "%s does not hold 64 hexadecimal digits", from).
-			WithHint("put the key back that reprieve init made; a store opens with no other")
-	}
-	return key, nil
-}
-
-// newMasterKey draws a key.
-func newMasterKey() ([]byte, error) {
-	key := make([]byte, 32)
-	_, err := rand.Read(key)
-	return key, err
 }

@@ -14,11 +14,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/reprieve-run/reprieve/crm"
-	"github.com/reprieve-run/reprieve/plugins"
 	"github.com/reprieve-run/reprieve/server"
 )
 
 func (c *cli) workflow() *cobra.Command {
+	var strict bool
 	check := &cobra.Command{Use: "check PATH...", Short: "Check workflow files; a folder stands for its *.yaml", Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			files, err := readFiles(args)
@@ -29,8 +29,9 @@ func (c *cli) workflow() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return c.checked(v, false)
+			return c.checked(v, false, strict)
 		}}
+	check.Flags().BoolVar(&strict, "strict", false, "warnings are errors: exit 3")
 	var grants []string
 	apply := &cobra.Command{Use: "apply PATH...", Short: "Make the workflows in the files active, all or none", Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -39,11 +40,12 @@ func (c *cli) workflow() *cobra.Command {
 				return err
 			}
 			var v server.Checked
-			if err := c.call(cmd.Context(), "workflow.apply", server.WorkflowFiles{Files: files, Grants: grants}, &v, nil); err != nil {
+			if err := c.call(cmd.Context(), "workflow.apply", server.WorkflowFiles{Files: files, Grants: grants, Strict: strict}, &v, nil); err != nil {
 				return err
 			}
-			return c.checked(v, true)
+			return c.checked(v, true, strict)
 		}}
+	apply.Flags().BoolVar(&strict, "strict", false, "apply nothing when there is a warning: exit 3")
 	apply.Flags().StringSliceVar(&grants, "grant", nil, "what the workflows may do: contact.delete, contact.restore, contact.purge")
 	list := &cobra.Command{Use: "list", Short: "List the applied workflows", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
 		var page server.WorkflowPage
@@ -57,7 +59,7 @@ func (c *cli) workflow() *cobra.Command {
 		}
 		return c.print(page, items, t)
 	}}
-	return group("workflow", "Workflows: check, test, diff, apply, list, graph, pause, resume, delete", append(c.workflowTools(), check, apply, list, c.workflowDelete(), c.workflowTest(), c.workflowSimulate(), c.workflowExplain())...)
+	return group("workflow", "Workflows: check, test, simulate, diff, apply, list, explain, graph, schema, fires, hook, pause, resume, delete", append(c.workflowTools(), check, apply, list, c.workflowDelete(), c.workflowTest(), c.workflowSimulate(), c.workflowExplain())...)
 }
 
 // check has files checked by a running server, which knows the installed plugins, or here.
@@ -108,8 +110,10 @@ func readFiles(paths []string) ([]server.File, error) {
 }
 
 // checked prints what checking or applying found: diagnostics to standard error, the workflows to
-// standard output. JSON and YAML hold both. A refused file has no table: nothing came of it.
-func (c *cli) checked(v server.Checked, applied bool) error {
+// standard output. JSON and YAML hold both. A refused file has no table: nothing came of it. Strict says that
+// warnings refuse a file.
+func (c *cli) checked(v server.Checked, applied, strict bool) error {
+	refused := v.Errors > 0 || strict && v.Warnings > 0
 	whole := c.format == "json" || c.format == "yaml"
 	if !whole {
 		for _, d := range v.Diagnostics {
@@ -130,12 +134,15 @@ func (c *cli) checked(v server.Checked, applied bool) error {
 		}
 		t, items = append(t, row), append(items, w)
 	}
-	if v.Errors == 0 || whole {
+	if !refused || whole {
 		if err := c.print(v, items, t); err != nil {
 			return err
 		}
 	}
-	if v.Errors > 0 {
+	if refused {
+		if v.Errors == 0 && !whole {
+			fmt.Fprintln(c.err, "with --strict a warning refuses the files")
+		}
 		return silent(exitInvalid)
 	}
 	return nil
@@ -256,8 +263,8 @@ func (c *cli) retention() *cobra.Command {
 			if v.Shown {
 				fmt.Fprintln(c.err, "nothing was purged; --confirm PURGE does it")
 			}
-			return c.print(v, nil, table{{"due", "purged", "discarded", "held", "waiting", "failed"},
-				{strconv.Itoa(v.Due), strconv.Itoa(v.Purged), count(v.Discarded), strconv.Itoa(v.Held), count(v.Waiting), strconv.Itoa(v.Failed)}})
+			return c.print(v, nil, table{{"due", "purged", "discarded", "held", "waiting", "failed", "log_entries"},
+				{strconv.Itoa(v.Due), strconv.Itoa(v.Purged), count(v.Discarded), strconv.Itoa(v.Held), count(v.Waiting), strconv.Itoa(v.Failed), count(v.Entries)}})
 		}}
 	sweep.Flags().StringVar(&q.Confirm, "confirm", "", "the word PURGE")
 	var again server.RetentionReplay
@@ -291,53 +298,4 @@ func (c *cli) retention() *cobra.Command {
 func (c *cli) retentionStatus(v server.RetentionStatus) error {
 	return c.print(v, nil, table{{"deleted", "due", "held", "next_deadline", "hold"},
 		{strconv.FormatInt(v.Deleted, 10), strconv.Itoa(v.Due), strconv.Itoa(v.Held), stamp(v.Next), v.Hold}})
-}
-
-func (c *cli) plugin() *cobra.Command {
-	list := &cobra.Command{Use: "list", Short: "List actions, what they may do, and their processes", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
-		var page server.PluginPage
-		if err := c.call(cmd.Context(), "plugin.list", server.None{}, &page, nil); err != nil {
-			return err
-		}
-		runs := map[string]server.ProcessView{}
-		for _, p := range page.Processes {
-			for _, a := range p.Actions {
-				runs[a] = p
-			}
-		}
-		t, items := table{{"action", "plugin", "version", "pid", "restarts", "reads", "effects", "external", "problem"}}, []any{}
-		for _, a := range page.Actions {
-			var effects []string
-			for _, e := range a.Effects {
-				effects = append(effects, string(e))
-			}
-			t = append(t, []string{a.Action, a.Plugin, a.Version, count(runs[a.Action].PID), count(runs[a.Action].Restarts), strings.Join(a.Reads, " "), strings.Join(effects, " "), yes(a.External), a.Problem})
-			items = append(items, a)
-		}
-		return c.print(page, items, t)
-	}}
-	install := &cobra.Command{Use: "install DIR", Short: "Install a plugin from a folder with plugin.yaml, and lock what it is", Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			from, err := filepath.Abs(args[0])
-			if err != nil {
-				return err
-			}
-			var m plugins.Manifest
-			if err := c.call(cmd.Context(), "plugin.install", server.PluginInstall{From: from}, &m, nil); err != nil {
-				return err
-			}
-			return c.print(m, nil, table{{"plugin", "version"}, {m.Name, m.Version}})
-		}}
-	return group("plugin", "Action plugins", list, install)
-}
-
-func (c *cli) audit() *cobra.Command {
-	return group("audit", "The hash-chained log", &cobra.Command{Use: "verify", Short: "Recompute the chain of the whole log", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			var v server.AuditView
-			if err := c.call(cmd.Context(), "audit.verify", server.None{}, &v, nil); err != nil {
-				return err
-			}
-			return c.print(v, nil, table{{"entries", "head"}, {strconv.FormatUint(v.Entries, 10), v.Head}})
-		}})
 }

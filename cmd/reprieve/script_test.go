@@ -23,9 +23,10 @@ import (
 //	eventually REGEXP COMMAND…  run it again and again until it succeeds and its output matches; . is any
 //	take NAME REGEXP            put the first group of the last output into the environment
 //	wellformed FORMAT           the last output is json, jsonl, yaml or csv, and not empty
-//	mayfly DIR                  make a folder with the plugin that dies
+//	mayfly DIR VERSION READ…    make a folder with a version of the plugin that dies
 //
-// $REPRIEVE_DATA is a fresh directory's name, $DEMO the example data, $PLUGIN the example of a plugin.
+// $REPRIEVE_DATA is a fresh directory's name, $DEMO the example data, $PLUGIN the example of a plugin, $SDK this
+// repository.
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	examples, err := filepath.Abs("../../examples")
@@ -48,6 +49,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("REPRIEVE_DATA", filepath.Join(tmp, "d"))
 			env.Setenv("DEMO", filepath.Join(examples, "demo"))
 			env.Setenv("PLUGIN", filepath.Join(examples, "plugin-go"))
+			env.Setenv("SDK", filepath.Dir(examples))
 			env.Setenv("GOCACHE", goEnv.GOCACHE)
 			env.Setenv("GOMODCACHE", goEnv.GOMODCACHE)
 			env.Setenv("GOPROXY", goEnv.GOPROXY)
@@ -55,7 +57,9 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": scriptExits, "eventually": scriptEventually, "take": scriptTake, "wellformed": scriptWellFormed,
-			"mayfly": func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(makeMayfly(ts.MkAbs(args[0]))) },
+			"mayfly": func(ts *testscript.TestScript, _ bool, args []string) {
+				ts.Check(makeMayfly(ts.MkAbs(args[0]), args[1], args[2:]...))
+			},
 		},
 	})
 }

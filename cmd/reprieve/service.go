@@ -48,7 +48,7 @@ func (c *cli) makeData() error {
 	if err := os.MkdirAll(c.data, 0o700); err != nil {
 		return crm.Errorf("make the data directory", crm.CodeFailed, "%w", err).WithHint("name a place that you may write to: --data DIR")
 	}
-	if os.Getenv("REPRIEVE_MASTER_KEY") == "" {
+	if os.Getenv("REPRIEVE_MASTER_KEY") == "" && os.Getenv("REPRIEVE_MASTER_KEY_FILE") == "" {
 		key, err := newMasterKey()
 		if err != nil {
 			return err
@@ -66,25 +66,34 @@ func (c *cli) makeData() error {
 	if err != nil {
 		return storeError(c.path(storeFile), err)
 	}
-	return eng.Close()
+	if err := eng.Close(); err != nil {
+		return err
+	}
+	_, err = newAuditFiles(c.data).Signer()
+	return err
 }
 
 func (c *cli) serve() *cobra.Command {
-	var sweep string
+	var sweep, heads, headCron string
 	cmd := &cobra.Command{Use: "serve", Short: "Run workflows, schedules and sweeps, and answer on the unix socket", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := server.CheckSocket(c.path(socketFile)); err != nil {
 				return err
 			}
-			key, err := c.masterKey()
+			keys, err := c.masterKeys()
 			if err != nil {
 				return err
+			}
+			audit := newAuditFiles(c.data)
+			if heads != "" {
+				audit.heads = heads
 			}
 			if os.Getenv("GOGC") == "" { // the live heap is small: let it grow rather than be collected all the time
 				debug.SetGCPercent(400)
 			}
 			log := c.logger(zerolog.InfoLevel)
-			o, err := open(cmd.Context(), place{dir: c.data, key: key, clock: clock.Wall{}, log: log, sweep: sweep})
+			o, err := open(cmd.Context(), place{dir: c.data, key: keys.key, next: keys.next, finish: func() error { return c.finish(keys) },
+				audit: audit, heads: headCron, clock: clock.Wall{}, log: log, sweep: sweep})
 			if err != nil {
 				return err
 			}
@@ -100,11 +109,17 @@ func (c *cli) serve() *cobra.Command {
 			go func() { done <- server.Serve(ctx, ln, o.app) }()
 			err = <-done
 			cancel()
-			err = errors.Join(err, <-done, o.close())
+			err = errors.Join(err, <-done)
+			if err == nil { // a clean stop
+				err = o.app.Engine.ExportHead(context.WithoutCancel(ctx))
+			}
+			err = errors.Join(err, o.close())
 			log.Info().Msg("stopped")
 			return err
 		}}
 	cmd.Flags().StringVar(&sweep, "sweep", "* * * * *", "when to sweep, as cron in UTC; a sweep purges what is past its deadline")
+	cmd.Flags().StringVar(&headCron, "audit-cron", "0 * * * *", "when to export the signed head of the log, as cron in UTC; also at the start and at the end")
+	cmd.Flags().StringVar(&heads, "audit-heads", "", "file to which the heads go, best on another machine's disk; also REPRIEVE_AUDIT_HEADS, which audit verify reads too (default audit-heads.jsonl in the data directory)")
 	return cmd
 }
 
@@ -134,5 +149,5 @@ func (c *cli) store() *cobra.Command {
 		}
 		return c.print(map[string]string{"store": c.path(storeFile), "status": "ok"}, nil, table{{"store", "status"}, {c.path(storeFile), "ok"}})
 	}}
-	return group("store", "The store file", check, inProcess)
+	return group("store", "The store file", check, c.rotateKey(), inProcess)
 }

@@ -116,7 +116,7 @@ func (c *cli) workflowDiff() *cobra.Command {
 				return err
 			}
 			if v.Errors > 0 {
-				return c.checked(server.Checked{Diagnostics: v.Diagnostics, Errors: v.Errors, Warnings: v.Warnings}, false)
+				return c.checked(server.Checked{Diagnostics: v.Diagnostics, Errors: v.Errors, Warnings: v.Warnings}, false, false)
 			}
 			if err := c.diffed(v); err != nil {
 				return err

@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -18,103 +18,15 @@ import (
 	"github.com/reprieve-run/reprieve/triggers"
 )
 
-func (c *cli) workflowSimulate() *cobra.Command {
-	var q server.WorkflowSimulate
-	var event string
-	names := map[string]*string{}
-	cmd := &cobra.Command{Use: "simulate FILE|WORKFLOW", Short: "Show what a workflow would do for a contact now; nothing happens",
-		Long: "Asks the triggers about a real contact, as it is now or after an event that has not happened, and follows\n" +
-			"the steps from there. Actions are not executed: they are taken to be done, with no output and no effect.",
-		Example: "  reprieve workflow simulate cleanup.yaml --contact ada@example.org --event contact.tag_added --tag Unsubscribed",
-		Args:    cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if q.Contact == "" {
-				return usage{errors.New("say for whom: --contact CONTACT")}
-			}
-			for name, value := range names {
-				if *value == "" {
-					continue
-				}
-				if q.Name != "" {
-					return usage{errors.New("an event is about one thing: give one of --tag, --field, --list, --channel, --campaign and --kind")}
-				}
-				q.Name = *value
-				if event == "" {
-					return usage{fmt.Errorf("--%s says what goes with an event: name it by --event", name)}
-				}
-			}
-			q.Event, q.ID = crm.EventKind(event), args[0]
-			if _, err := os.Stat(args[0]); err == nil {
-				files, err := readFiles(args)
-				if err != nil {
-					return err
-				}
-				if len(files) != 1 {
-					return usage{fmt.Errorf("%s is a folder: name one file", args[0])}
-				}
-				q.File, q.ID = &files[0], ""
-			}
-			var s runtime.Simulation
-			if err := c.call(cmd.Context(), "workflow.simulate", q, &s, nil); err != nil {
-				return err
-			}
-			return c.simulation(s)
-		}}
-	for name, of := range map[string]string{"tag": "a tag", "field": "a field or an address", "list": "a list", "channel": "a channel", "campaign": "a campaign", "kind": "a kind of record"} {
-		names[name] = cmd.Flags().String(name, "", "of the event: the name of "+of)
-	}
-	cmd.Flags().StringVar(&q.Contact, "contact", "", "for whom")
-	cmd.Flags().StringVar(&event, "event", "", "the event that has not happened: contact.tag_added and so on")
-	cmd.Flags().StringVar(&q.Value, "value", "", "of the event: the field's value, or the list's status")
-	cmd.Flags().BoolVar(&q.Off, "off", false, "of the event: the channel, or archived, is switched off")
-	return cmd
-}
-
-// simulation prints the verdicts of the triggers to standard error and the path to standard output; other
-// formats hold both.
-func (c *cli) simulation(s runtime.Simulation) error {
-	for _, n := range s.Notes {
-		fmt.Fprintln(c.err, "note:", safe(n))
-	}
-	if c.format == "table" {
-		for _, v := range s.Triggers {
-			c.verdict(v)
-		}
-		if s.Starts {
-			fmt.Fprintln(c.err, "a run would start now and go this way:")
-		} else {
-			fmt.Fprintln(c.err, "no run would start. One that began now would go this way:")
-		}
-	}
-	t, items := table{{"step", "kind", "at", "due", "action", "params", "decided"}}, []any{}
-	for _, p := range s.Path {
-		decided := p.Decided
-		if p.Problem != "" {
-			decided = "fails: " + p.Problem
-		}
-		if len(p.Parts) > 0 && p.Problem == "" {
-			decided += ": " + strings.Join(partsText(p.Parts), "; ")
-		}
-		t = append(t, []string{p.Step, p.Kind, stamp(p.At), stamp(p.Due), p.Action, string(p.Params), decided})
-		items = append(items, p)
-	}
-	t = append(t, []string{"", "end", "", "", "", "", strings.TrimSpace(string(s.Status) + " " + s.Reason)})
-	return c.print(s, items, t)
-}
-
 // verdict prints what a trigger said, and which values decided.
-func (c *cli) verdict(v runtime.Verdict) {
+func verdict(w writer, v runtime.Verdict) {
 	line := fmt.Sprintf("%s/%s  %s: %s", v.Workflow, v.Trigger, v.On, answer(v))
 	if v.Entry != 0 {
 		line += fmt.Sprintf(" (entry %d)", v.Entry)
 	}
-	fmt.Fprintln(c.err, safe(line))
-	for _, p := range partsText(v.Parts) {
-		fmt.Fprintln(c.err, "    if      "+safe(p))
-	}
-	for _, p := range partsText(v.Filter) {
-		fmt.Fprintln(c.err, "    filter  "+safe(p))
-	}
+	lines(w, "", line)
+	conditions(w, "if", v.Parts)
+	conditions(w, "filter", v.Filter)
 }
 
 // answers say in words what became of a trigger.
@@ -154,31 +66,94 @@ func answer(v runtime.Verdict) string {
 	return answers[v.Answer]
 }
 
-// partsText is a condition for people: each of its parts, what it came to, and what it read.
+// partsText is a condition on one line: each of its parts, what it came to, and what it read.
 func partsText(parts []triggers.Part) []string {
 	var out []string
 	for _, p := range parts {
-		line := p.Text + " is " + p.Result
-		switch p.Result {
-		case "not_looked_at":
-			line = p.Text + " was not looked at"
-		case "error":
-			line = p.Text + " cannot be decided: " + p.Error
-		}
-		for i, name := range slices.Sorted(maps.Keys(p.Values)) {
-			raw, err := json.Marshal(p.Values[name])
-			if err != nil {
-				continue
-			}
-			before := ", "
-			if i == 0 {
-				before = "  — "
-			}
-			line += before + name + " = " + string(raw)
+		line, read := partText(p, func(s string) string { return s })
+		if len(read) > 0 {
+			line += "  — " + strings.Join(read, ", ")
 		}
 		out = append(out, line)
 	}
 	return out
+}
+
+// partText says what a part came to, and of each name that it read what that was, as show shows it.
+func partText(p triggers.Part, show func(string) string) (line string, read []string) {
+	switch p.Result {
+	case "not_looked_at":
+		line = p.Text + " was not looked at"
+	case "unknown":
+		line = p.Text + " depends on " + p.Error
+	case "error":
+		line = p.Text + " cannot be decided: " + p.Error
+	case "given":
+		line = p.Text
+	default:
+		line = p.Text + " is " + p.Result
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.Values)) {
+		var b strings.Builder
+		enc := json.NewEncoder(&b)
+		enc.SetEscapeHTML(false)
+		if enc.Encode(p.Values[name]) == nil {
+			read = append(read, name+" = "+show(strings.TrimSpace(b.String())))
+		}
+	}
+	return line, read
+}
+
+// maxShown is how many characters of a value people see; -o json has all of it. maxLine is how wide a line is.
+const (
+	maxShown = 60
+	maxLine  = 110
+)
+
+type writer = interface{ Write([]byte) (int, error) }
+
+func cut(s string) string {
+	if r := []rune(s); len(r) > maxShown {
+		return string(r[:maxShown-1]) + "…"
+	}
+	return s
+}
+
+// lines prints a text, and goes on below it, further in, where it is too wide.
+func lines(w writer, indent, text string) {
+	rest := []rune(indent + safe(text))
+	for len(rest) > maxLine {
+		at := maxLine
+		for at > len(indent)+8 && rest[at] != ' ' {
+			at--
+		}
+		if rest[at] != ' ' { // one long word
+			at = maxLine
+		}
+		fmt.Fprintln(w, strings.TrimRight(string(rest[:at]), " "))
+		rest = append([]rune(indent+"        "), rest[at:]...)
+		if rest[len(indent)+8] == ' ' {
+			rest = append(rest[:len(indent)+8], rest[len(indent)+9:]...)
+		}
+	}
+	fmt.Fprintln(w, strings.TrimRight(string(rest), " "))
+}
+
+// detail prints something about what stands above it.
+func detail(w writer, label, text string) { lines(w, "    ", fmt.Sprintf("%-7s %s", label, text)) }
+
+// conditions prints the parts of a condition, and what they read behind them if there is room, else below.
+func conditions(w writer, label string, parts []triggers.Part) {
+	for _, p := range parts {
+		line, read := partText(p, cut)
+		if all := line + "  — " + strings.Join(read, ", "); len(read) > 0 && utf8.RuneCountInString(all) <= maxLine-12 {
+			line, read = all, nil
+		}
+		detail(w, label, line)
+		for _, r := range read {
+			lines(w, "            ", "— "+r)
+		}
+	}
 }
 
 func (c *cli) workflowExplain() *cobra.Command {
@@ -211,6 +186,14 @@ func (c *cli) explained(v server.Explained) error {
 	if e := v.Event; e != nil && c.format == "table" {
 		fmt.Fprintln(c.err, safe(strings.TrimSpace(fmt.Sprintf("entry %d: %s %s, %s, by %s, cause %s", e.Entry, e.Kind, e.Name, stamp(e.At), e.By, e.Cause))))
 	}
+	if c.format == "table" {
+		for _, r := range v.Triggers {
+			if v.Event != nil {
+				r.Entry = 0
+			}
+			verdict(c.out, r)
+		}
+	}
 	t, items := table{{"workflow", "trigger", "on", "entry", "answer", "why"}}, []any{}
 	for _, r := range v.Triggers {
 		why := partsText(r.Parts)
@@ -224,11 +207,11 @@ func (c *cli) explained(v server.Explained) error {
 		t = append(t, []string{r.Workflow, r.Trigger, r.On, entry, answer(r), strings.Join(why, "; ")})
 		items = append(items, r)
 	}
-	if err := c.print(v, items, t); err != nil || c.format != "table" {
-		return err
+	if c.format != "table" {
+		return c.print(v, items, t)
 	}
 	for _, s := range v.Suppressed {
-		fmt.Fprintf(c.err, "suppressed %s: %s %s (%s): %s\n", stamp(s.At), safe(s.Trigger), s.Event, s.Refusal, refusals[s.Refusal])
+		lines(c.err, "", fmt.Sprintf("suppressed %s: %s %s (%s): %s", stamp(s.At), s.Trigger, s.Event, s.Refusal, refusals[s.Refusal]))
 	}
 	return nil
 }

@@ -12,18 +12,16 @@ type params struct {
 	Tag  string `json:"tag" jsonschema:"the tag that its contacts get"`
 }
 
-func main() {
-	sdk.Serve("acme", "1.0.0", sdk.Func(sdk.Action{
-		Name:    "acme.flag",
-		Summary: "Tag the contact if its field plan has a value.",
-		Reads:   []string{"fields.plan"},
-		Effects: []sdk.EffectKind{sdk.TagAdd},
-	}, flag))
+func flag(_ context.Context, call sdk.Call, in params) (sdk.Effects, error) {
+	if call.Target().Contact.Fields["plan"] != in.Plan {
+		return nil, sdk.Skip("not on the plan")
+	}
+	return sdk.Effects{sdk.AddTag(0, in.Tag)}, nil
 }
 
-func flag(_ context.Context, in sdk.Input, p params) (sdk.Result, error) {
-	if in.Target().State != sdk.Live || in.Target().Contact.Fields["plan"] != p.Plan {
-		return sdk.Skip("not on the plan"), nil
-	}
-	return sdk.Done(sdk.AddTag(0, p.Tag)).WithOutput(map[string]bool{"flagged": true}), nil
+func main() {
+	sdk.Serve("acme", "1.0.0", sdk.Action{
+		Name: "acme.flag", Summary: "Tag the contact if its field plan has a value.",
+		Reads: []string{"fields.plan"}, Effects: []sdk.EffectKind{sdk.TagAdd}, Run: sdk.Func(flag),
+	})
 }

@@ -30,7 +30,7 @@ func TestDocsNameWhatExists(t *testing.T) {
 		switch {
 		case err != nil:
 			return err
-		case e.IsDir() && strings.HasPrefix(e.Name(), ".") && path != root:
+		case e.IsDir() && (strings.HasPrefix(e.Name(), ".") && path != root || e.Name() == "node_modules"):
 			return filepath.SkipDir
 		case strings.HasSuffix(path, ".md"):
 			pages = append(pages, path)

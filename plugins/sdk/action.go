@@ -1,9 +1,9 @@
 package sdk
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -28,33 +28,15 @@ type Action struct {
 	Network    []string // the hosts that Run talks to
 	// Timeout is for one call, which brings up to 1000 items; 0 is 30 seconds, the most 5 minutes.
 	Timeout time.Duration
-	// Params is a struct value; its type gives the JSON schema, closed against unknown names. Field
-	// tags: json:"name,omitempty" for optional, jsonschema:"description", enum:"a,b". Nil: no
-	// parameters. Func sets it.
-	Params any
-	// Run decides one item. It is called from two goroutines at most, or from twice as many as Parallel.
-	// Items that a call leaves no time for are sent again.
-	Run func(ctx context.Context, in Input) (Result, error)
-	// Parallel is how many items of a call are decided at a time, at most 16; 0 is one. It is for actions
-	// that wait for something else, and an outcome is then at most 128 KiB.
+	// Run decides: Func or Batch makes it. It is called from two goroutines at most, or from twice as
+	// many as Parallel. Items that a call leaves no time for are sent again.
+	Run Runner
+	// Parallel is how many items of a call are decided at a time, at most 16; 0 is one. It is for a Func
+	// that waits for something else, and an outcome is then at most 128 KiB.
 	Parallel int
 	// Configure gets what the operator has set for the plugin, a JSON object, once before the first Run.
 	// Its error keeps the plugin from starting, and its text is for the operator.
 	Configure func(config json.RawMessage) error
-}
-
-// Func completes an action with a function that gets its parameters decoded: P is a struct.
-func Func[P any](a Action, run func(ctx context.Context, in Input, p P) (Result, error)) Action {
-	var zero P
-	a.Params = zero
-	a.Run = func(ctx context.Context, in Input) (Result, error) {
-		var p P
-		if err := in.Decode(&p); err != nil {
-			return Result{}, err
-		}
-		return run(ctx, in, p)
-	}
-	return a
 }
 
 var (
@@ -62,7 +44,7 @@ var (
 	actionName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,62}(\.[a-z][a-z0-9_]{0,62})+$`)
 )
 
-// served is an action with its schema worked out.
+// served is an action with its schemas worked out.
 type served struct {
 	Action
 	schema *paramSchema
@@ -95,12 +77,16 @@ func (a Action) build() (*served, error) {
 	switch {
 	case !actionName.MatchString(a.Name):
 		return nil, fmt.Errorf("an action's name is words of lower-case letters, digits and _ joined by dots: acme.flag")
-	case a.Run == nil:
-		return nil, fmt.Errorf("it has no Run")
+	case a.Run.decide == nil:
+		return nil, fmt.Errorf("it has no Run: sdk.Func(a function) makes it")
+	case a.Run.err != nil:
+		return nil, a.Run.err
 	case a.Timeout < 0 || a.Timeout > 5*time.Minute:
 		return nil, fmt.Errorf("its timeout is not between 0 and 5 minutes")
 	case a.Parallel < 0 || a.Parallel > maxParallel:
 		return nil, fmt.Errorf("it decides %d items at a time; at most %d are possible", a.Parallel, maxParallel)
+	case a.Parallel > 1 && a.Run.batch:
+		return nil, fmt.Errorf("it is a Batch, which has all items of a call at once: Parallel is for a Func")
 	}
 	for _, w := range a.Reads {
 		if !actionv1.ValidRead(w) {
@@ -114,15 +100,84 @@ func (a Action) build() (*served, error) {
 		}
 		effects = append(effects, string(e))
 	}
-	schema, err := schemaOf(a.Params)
+	schema, err := schemaOf(a.Run.in)
+	if err != nil {
+		return nil, err
+	}
+	output, err := a.Run.shape.schema()
 	if err != nil {
 		return nil, err
 	}
 	slices.Sort(effects)
 	return &served{Action: a, schema: schema, spec: &actionv1.ActionSpec{
-		Action: a.Name, Summary: a.Summary, ParamsSchemaJson: schema.text,
+		Action: a.Name, Summary: a.Summary, ParamsSchemaJson: schema.text, OutputSchemaJson: output,
 		Reads: slices.Sorted(slices.Values(a.Reads)), Effects: effects,
 		External: a.External, Idempotent: a.Idempotent,
 		Network: slices.Sorted(slices.Values(a.Network)), TimeoutNanos: int64(a.Timeout),
 	}}, nil
+}
+
+// shape is where a function's answer has its effects and its output.
+type shape struct {
+	plain    reflect.Type // what the output is of; nil: there is none
+	effects  bool         // the answer is Effects
+	embedded []int        // the field that holds them; nil: none
+}
+
+var effectsType = reflect.TypeFor[Effects]()
+
+// shapeOf looks at the type of an answer.
+func shapeOf(t reflect.Type) (shape, error) {
+	if t == effectsType {
+		return shape{effects: true}, nil
+	}
+	is := t
+	for is.Kind() == reflect.Pointer {
+		is = is.Elem()
+	}
+	if is.Kind() != reflect.Struct {
+		return shape{plain: t}, nil
+	}
+	fields := is.NumField()
+	if fields == 0 {
+		return shape{}, nil
+	}
+	f, ok := is.FieldByName(effectsType.Name())
+	if !ok || !f.Anonymous || f.Type != effectsType || len(f.Index) != 1 {
+		return shape{plain: t}, nil
+	}
+	if f.Tag.Get("json") != "-" {
+		return shape{}, fmt.Errorf("its answer %s embeds sdk.Effects, which are no output: write sdk.Effects `json:\"-\"`", t)
+	}
+	if fields == 1 {
+		return shape{embedded: f.Index}, nil
+	}
+	return shape{plain: t, embedded: f.Index}, nil
+}
+
+// split takes an answer apart.
+func (s shape) split(answer any) (effects Effects, output []byte, err error) {
+	if s.effects {
+		return answer.(Effects), nil, nil
+	}
+	if s.embedded != nil {
+		v := reflect.ValueOf(answer)
+		for v.Kind() == reflect.Pointer && !v.IsNil() {
+			v = v.Elem()
+		}
+		if v.Kind() == reflect.Pointer { // nil: nothing is asked for and nothing said
+			return nil, nil, nil
+		}
+		effects = v.FieldByIndex(s.embedded).Interface().(Effects)
+	}
+	if s.plain == nil || answer == nil {
+		return effects, nil, nil
+	}
+	if output, err = json.Marshal(answer); err != nil {
+		return nil, nil, Fail("bad_output", "the output cannot be written as JSON")
+	}
+	if len(output) > actionv1.MaxOutput {
+		return nil, nil, Fail("bad_output", "the output is over 64 KiB")
+	}
+	return effects, output, nil
 }

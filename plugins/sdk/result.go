@@ -1,35 +1,25 @@
 package sdk
 
 import (
-	"encoding/json"
 	"errors"
 	"time"
 
 	actionv1 "github.com/reprieve-run/reprieve/plugins/proto/action/v1"
 )
 
-// Result is what an action decided for one item: Done or Skip makes it.
-type Result struct {
-	Effects []Effect
-	Output  any    // what later steps see; anything that encodes to JSON, at most 64 KiB
-	Skipped string // why nothing was to be done; "" when something was
-}
+// SkipError says that there was nothing to do. Skip makes it.
+type SkipError struct{ Reason string }
 
-// Done says that the item is decided. The host commits all effects in their order, or none.
-func Done(effects ...Effect) Result { return Result{Effects: effects} }
+// Error gives the reason.
+func (e *SkipError) Error() string { return e.Reason }
 
-// Skip says that there was nothing to do, and why.
-func Skip(reason string) Result {
+// Skip is the error to return when there was nothing to do, and why; the run goes on. The reason is kept in
+// the run's journal: no personal data.
+func Skip(reason string) error {
 	if reason == "" {
 		reason = "nothing to do"
 	}
-	return Result{Skipped: reason}
-}
-
-// WithOutput adds what later steps can see of the result.
-func (r Result) WithOutput(v any) Result {
-	r.Output = v
-	return r
+	return &SkipError{Reason: reason}
 }
 
 // RetryError says that the item should be tried again. Retry makes it.
@@ -73,16 +63,18 @@ func (e *FailError) WithHint(hint string) *FailError {
 // under the code "error". The texts are kept in the run's journal: no personal data.
 func Fail(code, message string) *FailError { return &FailError{Code: code, Message: message} }
 
-// outcome turns what Run returned into an answer.
-func outcome(key string, r Result, err error) *actionv1.Outcome {
+// wire turns a decision into an answer.
+func (d decision) wire(key string) *actionv1.Outcome {
+	err := d.err
 	if err == nil {
 		var done *actionv1.Done
-		if r.Skipped != "" {
-			return &actionv1.Outcome{IdempotencyKey: key, Result: &actionv1.Outcome_Skip{Skip: &actionv1.Skip{Reason: r.Skipped}}}
-		}
-		if done, err = r.wire(); err == nil {
+		if done, err = d.done(); err == nil {
 			return &actionv1.Outcome{IdempotencyKey: key, Result: &actionv1.Outcome_Done{Done: done}}
 		}
+	}
+	var skip *SkipError
+	if errors.As(err, &skip) {
+		return &actionv1.Outcome{IdempotencyKey: key, Result: &actionv1.Outcome_Skip{Skip: &actionv1.Skip{Reason: skip.Reason}}}
 	}
 	var retry *RetryError
 	if errors.As(err, &retry) {
@@ -95,24 +87,14 @@ func outcome(key string, r Result, err error) *actionv1.Outcome {
 		Fail: &actionv1.Fail{Code: fail.Code, Message: fail.Message, Hint: fail.Hint}}}
 }
 
-func (r Result) wire() (*actionv1.Done, error) {
-	done := &actionv1.Done{}
-	for _, e := range r.Effects {
+func (d decision) done() (*actionv1.Done, error) {
+	done := &actionv1.Done{OutputJson: d.output}
+	for _, e := range d.effects {
 		w, err := e.wire()
 		if err != nil {
 			return nil, err
 		}
 		done.Effects = append(done.Effects, w)
-	}
-	if r.Output != nil {
-		out, err := json.Marshal(r.Output)
-		if err != nil {
-			return nil, Fail("bad_output", "the output cannot be written as JSON")
-		}
-		if len(out) > actionv1.MaxOutput {
-			return nil, Fail("bad_output", "the output is over 64 KiB")
-		}
-		done.OutputJson = out
 	}
 	return done, nil
 }

@@ -18,18 +18,14 @@ type paramSchema struct {
 	properties map[string]*jsonschema.Resolved
 }
 
-// schemaOf derives the schema from a struct value; nil allows no parameters.
-func schemaOf(params any) (*paramSchema, error) {
-	t := reflect.TypeOf(params)
-	if t == nil {
-		t = reflect.TypeFor[struct{}]()
-	}
+// schemaOf derives the schema of the parameters from a struct.
+func schemaOf(t reflect.Type) (*paramSchema, error) {
 	if t.Kind() != reflect.Struct {
-		return nil, fmt.Errorf("its Params are a %s and must be a struct", t)
+		return nil, fmt.Errorf("its parameters are a %s and must be a struct", t)
 	}
 	s, err := jsonschema.ForType(t, &jsonschema.ForOptions{TypeSchemas: ownTypes})
 	if err != nil {
-		return nil, fmt.Errorf("its Params have no JSON schema: %w", err)
+		return nil, fmt.Errorf("its parameters have no JSON schema: %w", err)
 	}
 	for i := range t.NumField() {
 		f := t.Field(i)
@@ -49,11 +45,26 @@ func schemaOf(params any) (*paramSchema, error) {
 			return nil, fmt.Errorf("parameter %s: %w", name, err)
 		}
 	}
-	s.Schema = "https://json-schema.org/draft/2020-12/schema"
+	s.Schema = draft
 	if out.text, err = json.Marshal(s); err != nil {
-		return nil, fmt.Errorf("its Params have no JSON schema: %w", err)
+		return nil, fmt.Errorf("its parameters have no JSON schema: %w", err)
 	}
 	return out, nil
+}
+
+const draft = "https://json-schema.org/draft/2020-12/schema"
+
+// schema derives the schema of the output; it is empty where there is none.
+func (s shape) schema() ([]byte, error) {
+	if s.plain == nil {
+		return nil, nil
+	}
+	of, err := jsonschema.ForType(s.plain, &jsonschema.ForOptions{TypeSchemas: ownTypes})
+	if err != nil {
+		return nil, fmt.Errorf("its output has no JSON schema: %w", err)
+	}
+	of.Schema = draft
+	return json.Marshal(of)
 }
 
 // check validates parameters before Run sees them. It goes property by property, because the

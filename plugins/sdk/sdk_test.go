@@ -27,9 +27,15 @@ type testParams struct {
 	N     int    `json:"n,omitempty"`
 }
 
-func serverOf(t *testing.T, run func(context.Context, Input, testParams) (Result, error)) (*server, *bytes.Buffer) {
+// answer has effects and an output of any kind.
+type answer struct {
+	Effects `json:"-"`
+	Output  any `json:"output,omitempty"`
+}
+
+func serverOf(t *testing.T, run func(context.Context, Call, testParams) (answer, error)) (*server, *bytes.Buffer) {
 	t.Helper()
-	all, err := build("acme", "1", []Action{Func(Action{Name: "acme.test"}, run)})
+	all, err := build("acme", "1", []Action{{Name: "acme.test", Run: Func(run)}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,38 +49,44 @@ func TestOutcomes(t *testing.T) {
 	tests := []struct {
 		name   string
 		params string
-		run    func(context.Context, Input, testParams) (Result, error)
+		run    func(context.Context, Call, testParams) (answer, error)
 		want   string // a part of the outcome's text
 	}{
-		{"done", `{"tag":"x"}`, func(_ context.Context, _ Input, p testParams) (Result, error) {
-			return Done(AddTag(0, p.Tag)).WithOutput(map[string]int{"n": 1}), nil
-		}, `done:{effects:{add_tag:{tag:"x"}} output_json:"{\"n\":1}"}`},
-		{"skip", `{"tag":"x"}`, func(context.Context, Input, testParams) (Result, error) { return Skip("no"), nil }, `skip:{reason:"no"}`},
-		{"retry", `{"tag":"x"}`, func(context.Context, Input, testParams) (Result, error) {
-			return Result{}, Retry(time.Second, errors.New("busy"))
+		{"done", `{"tag":"x"}`, func(_ context.Context, _ Call, p testParams) (answer, error) {
+			return answer{Effects{AddTag(0, p.Tag)}, map[string]int{"n": 1}}, nil
+		}, `done:{effects:{add_tag:{tag:"x"}} output_json:"{\"output\":{\"n\":1}}"}`},
+		{"skip", `{"tag":"x"}`, func(context.Context, Call, testParams) (answer, error) { return answer{}, Skip("no") }, `skip:{reason:"no"}`},
+		{"retry", `{"tag":"x"}`, func(context.Context, Call, testParams) (answer, error) {
+			return answer{}, Retry(time.Second, errors.New("busy"))
 		}, `retry:{after_nanos:1000000000 reason:"busy"}`},
-		{"fail", `{"tag":"x"}`, func(context.Context, Input, testParams) (Result, error) {
-			return Result{}, Fail("gone", "it is gone").WithHint("look elsewhere")
+		{"fail", `{"tag":"x"}`, func(context.Context, Call, testParams) (answer, error) {
+			return answer{}, Fail("gone", "it is gone").WithHint("look elsewhere")
 		}, `fail:{code:"gone" message:"it is gone" hint:"look elsewhere"}`},
-		{"error", `{"tag":"x"}`, func(context.Context, Input, testParams) (Result, error) { return Result{}, errors.New("oh") }, `code:"error" message:"oh"`},
-		{"panic", `{"tag":"x"}`, func(context.Context, Input, testParams) (Result, error) { panic(secret) }, `code:"panic"`},
-		{"runtime panic", `{"tag":"x"}`, func(_ context.Context, in Input, _ testParams) (Result, error) {
-			return Done(AddTag(0, in.Targets[7].ID)), nil
+		{"error", `{"tag":"x"}`, func(context.Context, Call, testParams) (answer, error) { return answer{}, errors.New("oh") }, `code:"error" message:"oh"`},
+		{"panic", `{"tag":"x"}`, func(context.Context, Call, testParams) (answer, error) { panic(secret) }, `code:"panic"`},
+		{"runtime panic", `{"tag":"x"}`, func(_ context.Context, call Call, _ testParams) (answer, error) {
+			return answer{Effects: Effects{AddTag(0, call.Targets[7].ID)}}, nil
 		}, `code:"panic"`},
-		{"bad value", `{"tag":"x"}`, func(context.Context, Input, testParams) (Result, error) {
-			return Done(SetField(0, "a", struct{}{})), nil
+		{"bad value", `{"tag":"x"}`, func(context.Context, Call, testParams) (answer, error) {
+			return answer{Effects: Effects{SetField(0, "a", struct{}{})}}, nil
 		}, `code:"bad_effect"`},
-		{"bad target", `{"tag":"x"}`, func(context.Context, Input, testParams) (Result, error) { return Done(Delete(-1, "")), nil }, `code:"bad_effect"`},
-		{"bad kind", `{"tag":"x"}`, func(context.Context, Input, testParams) (Result, error) { return Done(Effect{Kind: "x"}), nil }, `code:"bad_effect"`},
-		{"bad output", `{"tag":"x"}`, func(context.Context, Input, testParams) (Result, error) {
-			return Done().WithOutput(math.NaN()), nil
+		{"bad target", `{"tag":"x"}`, func(context.Context, Call, testParams) (answer, error) {
+			return answer{Effects: Effects{Delete(-1, "")}}, nil
+		}, `code:"bad_effect"`},
+		{"bad kind", `{"tag":"x"}`, func(context.Context, Call, testParams) (answer, error) {
+			return answer{Effects: Effects{Effect{Kind: "x"}}}, nil
+		}, `code:"bad_effect"`},
+		{"bad output", `{"tag":"x"}`, func(context.Context, Call, testParams) (answer, error) {
+			return answer{Output: math.NaN()}, nil
 		}, `code:"bad_output"`},
-		{"large output", `{"tag":"x"}`, func(context.Context, Input, testParams) (Result, error) {
-			return Done().WithOutput(strings.Repeat("x", 1<<17)), nil
+		{"large output", `{"tag":"x"}`, func(context.Context, Call, testParams) (answer, error) {
+			return answer{Output: strings.Repeat("x", 1<<17)}, nil
 		}, `code:"bad_output"`},
-		{"not UTF-8", `{"tag":"x"}`, func(context.Context, Input, testParams) (Result, error) { return Done(AddTag(0, "a\xff")), nil }, `code:"bad_outcome"`},
-		{"huge", `{"tag":"x"}`, func(context.Context, Input, testParams) (Result, error) {
-			return Done(AddTag(0, strings.Repeat("x", 1<<20))), nil
+		{"not UTF-8", `{"tag":"x"}`, func(context.Context, Call, testParams) (answer, error) {
+			return answer{Effects: Effects{AddTag(0, "a\xff")}}, nil
+		}, `code:"bad_outcome"`},
+		{"huge", `{"tag":"x"}`, func(context.Context, Call, testParams) (answer, error) {
+			return answer{Effects: Effects{AddTag(0, strings.Repeat("x", 1<<20))}}, nil
 		}, `code:"too_large"`},
 		{"missing parameter", `{}`, nil, `code:"invalid_params" message:"the parameter tag is missing"`},
 		{"unknown parameter", `{"tag":"x","` + secret + `":1}`, nil, `code:"invalid_params"`},
@@ -107,9 +119,9 @@ func TestOutcomes(t *testing.T) {
 func TestReplyStaysBelowLimit(t *testing.T) {
 	t.Parallel()
 	ran := 0
-	s, _ := serverOf(t, func(context.Context, Input, testParams) (Result, error) {
+	s, _ := serverOf(t, func(context.Context, Call, testParams) (answer, error) {
 		ran++
-		return Done().WithOutput(strings.Repeat("x", actionv1.MaxOutput-2)), nil
+		return answer{Output: strings.Repeat("x", actionv1.MaxOutput-13)}, nil
 	})
 	req := &actionv1.ExecuteRequest{Action: "acme.test"}
 	for range actionv1.MaxItems {
@@ -160,7 +172,7 @@ func TestValuesRoundTrip(t *testing.T) {
 
 func TestBuildRefuses(t *testing.T) {
 	t.Parallel()
-	run := func(context.Context, Input) (Result, error) { return Done(), nil }
+	run := Func(func(context.Context, Call, struct{}) (Effects, error) { return nil, nil })
 	tests := map[string][]Action{
 		"no actions":     nil,
 		"a bad name":     {{Name: "Flag", Run: run}},
@@ -170,8 +182,16 @@ func TestBuildRefuses(t *testing.T) {
 		"an empty field": {{Name: "acme.flag", Run: run, Reads: []string{"fields."}}},
 		"a bad effect":   {{Name: "acme.flag", Run: run, Effects: []EffectKind{"contact.explode"}}},
 		"a long timeout": {{Name: "acme.flag", Run: run, Timeout: time.Hour}},
-		"no struct":      {{Name: "acme.flag", Run: run, Params: 1}},
-		"no schema":      {{Name: "acme.flag", Run: run, Params: struct{ C chan int }{}}},
+		"no struct":      {{Name: "acme.flag", Run: Func(func(context.Context, Call, int) (Effects, error) { return nil, nil })}},
+		"no schema":      {{Name: "acme.flag", Run: Func(func(context.Context, Call, struct{ C chan int }) (Effects, error) { return nil, nil })}},
+		"no output":      {{Name: "acme.flag", Run: Func(func(context.Context, Call, struct{}) (chan int, error) { return nil, nil })}},
+		"no tag on the effects": {{Name: "acme.flag", Run: Func(func(context.Context, Call, struct{}) (out struct {
+			Effects
+			N int
+		}, err error) {
+			return
+		})}},
+		"a parallel batch": {{Name: "acme.flag", Parallel: 2, Run: Batch(func(context.Context, []Item[struct{}]) []Outcome[Effects] { return nil })}},
 	}
 	for name, actions := range tests {
 		if _, err := build("acme", "1", actions); err == nil {
@@ -187,8 +207,8 @@ func TestIntroduce(t *testing.T) {
 	t.Parallel()
 	s, _ := serverOf(t, nil)
 	var out bytes.Buffer
-	introduce(&out, "acme", "1", s.actions)
-	for _, want := range []string{"acme 1 is a plugin", "acme.test", `"additionalProperties":false`, `"enum":["low","high"]`} {
+	introduce(&out, "acme", "1", "/x/acme", s.actions)
+	for _, want := range []string{"acme 1 is a plugin", "acme.test", "tag        string   yes       the tag", "one of low high", "command: ./acme", "reprieve plugin install FOLDER"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("%q is missing in %s", want, out.String())
 		}
@@ -217,7 +237,7 @@ func TestParallel(t *testing.T) {
 	var now, peak atomic.Int32
 	together := make(chan struct{})
 	var once sync.Once
-	all, err := build("acme", "1", []Action{{Name: "acme.test", Parallel: most, Run: func(_ context.Context, in Input) (Result, error) {
+	all, err := build("acme", "1", []Action{{Name: "acme.test", Parallel: most, Run: Func(func(_ context.Context, call Call, _ struct{}) (string, error) {
 		n := now.Add(1)
 		defer now.Add(-1)
 		for p := peak.Load(); n > p && !peak.CompareAndSwap(p, n); p = peak.Load() {
@@ -226,11 +246,11 @@ func TestParallel(t *testing.T) {
 			once.Do(func() { close(together) })
 		}
 		<-together // never, if they were decided one by one
-		if in.IdempotencyKey == "3" {
+		if call.Key == "3" {
 			panic("one of them")
 		}
-		return Done().WithOutput(in.IdempotencyKey), nil
-	}}})
+		return call.Key, nil
+	})}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -254,7 +274,7 @@ func TestParallel(t *testing.T) {
 func TestNoTimeLeft(t *testing.T) {
 	t.Parallel()
 	ran := 0
-	s, _ := serverOf(t, func(context.Context, Input, testParams) (Result, error) { ran++; return Done(), nil })
+	s, _ := serverOf(t, func(context.Context, Call, testParams) (answer, error) { ran++; return answer{}, nil })
 	req := &actionv1.ExecuteRequest{Action: "acme.test"}
 	for i := range 3 {
 		req.Items = append(req.Items, &actionv1.Item{IdempotencyKey: strconv.Itoa(i), ParamsJson: []byte(`{"tag":"x"}`)})
@@ -279,7 +299,7 @@ func (lastMoment) Deadline() (time.Time, bool) { return time.Unix(1, 0), true }
 func TestConfigure(t *testing.T) {
 	t.Parallel()
 	var got string
-	all, err := build("acme", "1", []Action{{Name: "acme.test", Run: func(context.Context, Input) (Result, error) { return Done(), nil },
+	all, err := build("acme", "1", []Action{{Name: "acme.test", Run: Func(func(context.Context, Call, struct{}) (Effects, error) { return nil, nil }),
 		Configure: func(raw json.RawMessage) error {
 			if got = string(raw); got == `{"a":2}` {
 				return errors.New("a cannot be 2")

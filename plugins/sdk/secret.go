@@ -27,5 +27,9 @@ func (Secret) String() string { return "[redacted]" }
 // GoString shows nothing.
 func (Secret) GoString() string { return "[redacted]" }
 
-// ownTypes are the schemas of our own types.
-var ownTypes = map[reflect.Type]*jsonschema.Schema{reflect.TypeFor[Secret](): {Type: "string", WriteOnly: true}}
+// ownTypes are the schemas of types that encoding/json treats in a way of their own.
+var ownTypes = map[reflect.Type]*jsonschema.Schema{
+	reflect.TypeFor[Secret]():          {Type: "string", WriteOnly: true},
+	reflect.TypeFor[json.RawMessage](): {},
+	reflect.TypeFor[[]byte]():          {Type: "string", ContentEncoding: "base64"},
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -14,11 +15,11 @@ func TestSecret(t *testing.T) {
 	type params struct {
 		Token Secret `json:"token,omitzero" jsonschema:"the token"`
 	}
-	s, err := schemaOf(params{})
+	s, err := schemaOf(reflect.TypeFor[params]())
 	if err != nil || !strings.Contains(string(s.text), `"token":{"type":"string","description":"the token","writeOnly":true}`) {
 		t.Fatalf("%s, %v", s.text, err)
 	}
-	a := Func(Action{Name: "a.b"}, func(_ context.Context, _ Input, p params) (Result, error) {
+	a := Action{Name: "a.b", Run: Func(func(_ context.Context, _ Call, p params) (Effects, error) {
 		if p.Token.Reveal() != "hush" {
 			t.Errorf("it is %q", p.Token.Reveal())
 		}
@@ -26,9 +27,9 @@ func TestSecret(t *testing.T) {
 		if all := fmt.Sprintf("%v %+v %#v %s %s", p, p, p, p.Token, shown); err != nil || strings.Contains(all, "hush") {
 			t.Error(all, err)
 		}
-		return Result{}, nil
-	})
-	if _, err := a.Run(t.Context(), Input{Params: []byte(`{"token": "hush"}`)}); err != nil {
+		return nil, nil
+	})}
+	if _, _, err := a.Decide(t.Context(), Call{}, []byte(`{"token": "hush"}`)); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -2,11 +2,8 @@ package sdk
 
 import (
 	"fmt"
-	"io"
 	"log/slog"
-	"maps"
 	"os"
-	"slices"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -27,7 +24,7 @@ func Serve(name, version string, actions ...Action) {
 		os.Exit(1)
 	}
 	if os.Getenv(actionv1.CookieKey) != actionv1.CookieValue {
-		introduce(stderr, name, version, all)
+		introduce(stderr, name, version, os.Args[0], all)
 		os.Exit(2)
 	}
 	// The host decides which levels are kept.
@@ -56,14 +53,4 @@ func outlive(parent int, getppid func() int, every time.Duration, exit func()) {
 		time.Sleep(every)
 	}
 	exit()
-}
-
-// introduce says what the plugin is to whoever started it by hand.
-func introduce(w io.Writer, name, version string, all map[string]*served) {
-	fmt.Fprintf(w, "%s %s is a plugin of Reprieve, protocol %d. It is started by the host, not by hand:\n"+
-		"put it beside a plugin.yaml and run `reprieve plugin install FOLDER`.\n", name, version, actionv1.ProtocolVersion)
-	for _, n := range slices.Sorted(maps.Keys(all)) {
-		s := all[n].spec
-		fmt.Fprintf(w, "\n%s  %s\n  reads:   %v\n  effects: %v\n  params:  %s\n", n, s.GetSummary(), s.GetReads(), s.GetEffects(), s.GetParamsSchemaJson())
-	}
 }

@@ -2,11 +2,10 @@ package sdk
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"maps"
-	goruntime "runtime"
-	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -81,6 +80,9 @@ func (s *server) Execute(ctx context.Context, req *actionv1.ExecuteRequest) (*ac
 	if a == nil {
 		return nil, status.Error(codes.NotFound, "there is no such action in this plugin")
 	}
+	if a.Run.batch {
+		return s.executeBatch(ctx, a, req)
+	}
 	items, out := req.GetItems(), &actionv1.ExecuteResponse{}
 	began := time.Now()
 	limit, most := maxOutcome, max(1, a.Parallel)
@@ -108,6 +110,29 @@ func (s *server) Execute(ctx context.Context, req *actionv1.ExecuteRequest) (*ac
 	return out, nil
 }
 
+// executeBatch decides all items at once. What does not fit into the reply is asked for again, but for what
+// has happened outside and may not happen twice: that fails.
+func (s *server) executeBatch(ctx context.Context, a *served, req *actionv1.ExecuteRequest) (*actionv1.ExecuteResponse, error) {
+	items, out := req.GetItems(), &actionv1.ExecuteResponse{}
+	decided := s.decide(ctx, a, req, items)
+	if ctx.Err() != nil {
+		return nil, status.FromContextError(ctx.Err()).Err()
+	}
+	size := 0
+	for i, it := range items {
+		o := sendable(it.GetIdempotencyKey(), decided[i], maxOutcome)
+		if n := proto.Size(o); size+n <= actionv1.MaxReply-spare {
+			size += n
+		} else if o.GetDone() != nil && a.External && !a.Idempotent {
+			o = decision{err: Fail("too_large", "the outcomes of the batch are over 4 MiB")}.wire(it.GetIdempotencyKey())
+		} else {
+			o = unrun(it.GetIdempotencyKey(), true)
+		}
+		out.Outcomes = append(out.Outcomes, o)
+	}
+	return out, nil
+}
+
 // late says whether half of the call's time is gone: who began an item now might not end it.
 func late(ctx context.Context, began time.Time) bool {
 	end, ok := ctx.Deadline()
@@ -125,40 +150,50 @@ func unrun(key string, full bool) *actionv1.Outcome {
 // decideSome decides a few items at once.
 func (s *server) decideSome(ctx context.Context, a *served, req *actionv1.ExecuteRequest, items []*actionv1.Item, limit int) []*actionv1.Outcome {
 	out := make([]*actionv1.Outcome, len(items))
-	var wg sync.WaitGroup
-	for i, it := range items[1:] {
-		wg.Go(func() { out[i+1] = s.decide(ctx, a, req, it, limit) })
+	one := func(i int) {
+		out[i] = sendable(items[i].GetIdempotencyKey(), s.decide(ctx, a, req, items[i:i+1])[0], limit)
 	}
-	out[0] = s.decide(ctx, a, req, items[0], limit)
+	var wg sync.WaitGroup
+	for i := 1; i < len(items); i++ {
+		wg.Go(func() { one(i) })
+	}
+	one(0)
 	wg.Wait()
 	return out
 }
 
-// decide runs one item. A panic fails that item and no other.
-func (s *server) decide(ctx context.Context, a *served, req *actionv1.ExecuteRequest, it *actionv1.Item, limit int) (o *actionv1.Outcome) {
-	key := it.GetIdempotencyKey()
-	in := inputOf(req, it, s.log)
-	defer func() {
-		if v := recover(); v != nil {
-			// The value may be anything, a contact too; only the language's own errors are told.
-			what := fmt.Sprintf("%T", v)
-			if e, ok := v.(goruntime.Error); ok {
-				what = e.Error()
-			}
-			in.Log.Error("the action panicked", "panic", what, "stack", string(debug.Stack()))
-			o = outcome(key, Result{}, Fail("panic", "the action panicked").WithHint("the plugin's log has the stack"))
-		}
-	}()
-	if err := a.schema.check(in.Params); err != nil {
-		return outcome(key, Result{}, err)
+// decide runs the items whose parameters fit the schema.
+func (s *server) decide(ctx context.Context, a *served, req *actionv1.ExecuteRequest, items []*actionv1.Item) []decision {
+	calls, params := make([]Call, len(items)), make([]json.RawMessage, len(items))
+	for i, it := range items {
+		calls[i], params[i] = callOf(req, it, s.log), it.GetParamsJson()
 	}
-	r, err := a.Run(ctx, in)
-	o = outcome(key, r, err)
-	// One outcome that cannot be sent must not cost the whole batch its reply.
+	return a.decide(ctx, calls, params)
+}
+
+func (a *served) decide(ctx context.Context, calls []Call, params []json.RawMessage) []decision {
+	out := make([]decision, len(calls))
+	var fit []int
+	var some []Call
+	var sent []json.RawMessage
+	for i := range calls {
+		if out[i].err = a.schema.check(params[i]); out[i].err == nil {
+			fit, some, sent = append(fit, i), append(some, calls[i]), append(sent, params[i])
+		}
+	}
+	for i, d := range a.Run.decide(ctx, some, sent) {
+		out[fit[i]] = d
+	}
+	return out
+}
+
+// sendable is the answer for a decision: one that cannot be sent must not cost the whole batch its reply.
+func sendable(key string, d decision, limit int) *actionv1.Outcome {
+	o := d.wire(key)
 	if b, err := proto.Marshal(o); err != nil {
-		return outcome(key, Result{}, Fail("bad_outcome", "the outcome holds text that is not UTF-8"))
+		return decision{err: Fail("bad_outcome", "the outcome holds text that is not UTF-8")}.wire(key)
 	} else if len(b) > limit {
-		return outcome(key, Result{}, Fail("too_large", fmt.Sprintf("the outcome is over %d KiB", limit>>10)))
+		return decision{err: Fail("too_large", fmt.Sprintf("the outcome is over %d KiB", limit>>10))}.wire(key)
 	}
 	return o
 }

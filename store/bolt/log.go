@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
+	"fmt"
 
+	"github.com/reprieve-run/reprieve/crm"
 	"github.com/reprieve-run/reprieve/store/internal/codec"
 )
 
@@ -60,7 +63,7 @@ func (tx *txn) Next(ctx context.Context, log string, after []byte, n int) (rows 
 	cursor = after
 	c := b.Cursor()
 	for k, v := c.Seek(binary.BigEndian.AppendUint64(nil, from)); k != nil; k, v = c.Next() {
-		body, err := codec.Unwrap(v)
+		body, err := unwrapRow(k, v)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -82,10 +85,37 @@ func (tx *txn) Nth(ctx context.Context, log string, n uint64) (row []byte, err e
 	if b == nil {
 		return nil, nil
 	}
-	v := b.Get(binary.BigEndian.AppendUint64(nil, n))
+	key := binary.BigEndian.AppendUint64(nil, n)
+	v := b.Get(key)
 	if v == nil {
 		return nil, nil
 	}
-	body, err := codec.Unwrap(v)
+	body, err := unwrapRow(key, v)
 	return bytes.Clone(body), err
+}
+
+// unwrapRow checks a row of a log; an error names its number.
+func unwrapRow(key, v []byte) ([]byte, error) {
+	body, err := codec.Unwrap(v)
+	var e *crm.Error
+	if errors.As(err, &e) && len(key) == seqSize {
+		e.Err = fmt.Errorf("entry %d of the log: %w", binary.BigEndian.Uint64(key), e.Err)
+	}
+	return body, err
+}
+
+// Trim implements row.Tx.
+func (tx *txn) Trim(ctx context.Context, log string, n uint64) error {
+	if err := tx.mayWrite(ctx); err != nil {
+		return err
+	}
+	if log == "" {
+		return misuse("a log without a name")
+	}
+	tx.wrote = true
+	if tx.trims == nil {
+		tx.trims = map[string]uint64{}
+	}
+	tx.trims[log] = max(tx.trims[log], n)
+	return nil
 }

@@ -26,6 +26,7 @@ type txn struct {
 	buckets  map[string]*bbolt.Bucket
 	sets     map[string]*writeSet
 	logs     []appended
+	trims    map[string]uint64 // up to which row each log is trimmed
 }
 
 type appended struct {

@@ -121,7 +121,31 @@ func (tx *txn) flush() (err error) {
 			}
 		}
 	}
-	return tx.flushLogs()
+	if err := tx.flushLogs(); err != nil {
+		return err
+	}
+	return tx.flushTrims()
+}
+
+// flushTrims removes the first rows of logs. Their numbers are not given again: the bucket counts on.
+func (tx *txn) flushTrims() error {
+	for log, n := range tx.trims {
+		b := tx.bolt.Bucket(logBucket(log))
+		if b == nil {
+			continue
+		}
+		var keys [][]byte
+		c := b.Cursor()
+		for k, _ := c.First(); k != nil && binary.BigEndian.Uint64(k) <= n; k, _ = c.Next() {
+			keys = append(keys, bytes.Clone(k))
+		}
+		for _, k := range keys {
+			if err := b.Delete(k); err != nil {
+				return unstorable("log", err)
+			}
+		}
+	}
+	return nil
 }
 
 func (tx *txn) flushLogs() error {

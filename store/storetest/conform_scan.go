@@ -275,6 +275,57 @@ func testLogs(t *testing.T, e row.Engine) {
 		wantCode(t, "a wrong cursor", cerr, crm.CodeInvalid)
 		return errors.Join(err, nerr)
 	})
+	testTrim(t, e, append(want, "late"))
+}
+
+// testTrim removes the first rows of a log: the others keep their numbers, cursors go on wherever they stood, the
+// other logs stay, and no number is given again, not even when the log is empty.
+func testTrim(t *testing.T, e row.Engine, rows []string) {
+	t.Helper()
+	other := logRows(t, e, "b")
+	var early, late []byte
+	view(t, e, func(tx row.Tx) (err error) {
+		if _, early, err = tx.Next(ctx, "a", nil, 2); err == nil {
+			_, late, err = tx.Next(ctx, "a", nil, 6)
+		}
+		return err
+	})
+	trim := func(n int) {
+		update(t, e, func(tx row.Tx) error { return tx.Trim(ctx, "a", uint64(n)) })
+	}
+	for _, n := range []int{0, 5, 3, 5} {
+		trim(n)
+	}
+	view(t, e, func(tx row.Tx) error {
+		for name, from := range map[string]struct {
+			cursor []byte
+			first  int
+		}{"the start": {nil, 5}, "a cursor before the cut": {early, 5}, "a cursor behind it": {late, 6}} {
+			page, _, err := tx.Next(ctx, "a", from.cursor, 0)
+			if err != nil || len(page) != len(rows)-from.first || string(page[0]) != rows[from.first] {
+				t.Errorf("after a trim, from %s: %d rows (%v)", name, len(page), err)
+			}
+		}
+		for i := range rows {
+			r, err := tx.Nth(ctx, "a", uint64(i+1))
+			if err != nil || (r == nil) != (i < 5) || r != nil && string(r) != rows[i] {
+				t.Errorf("after a trim, row %d is %q (%v)", i+1, r, err)
+			}
+		}
+		return nil
+	})
+	trim(len(rows) + 1000)
+	update(t, e, func(tx row.Tx) error { return tx.Append(ctx, "a", [][]byte{[]byte("anew")}) })
+	view(t, e, func(tx row.Tx) error {
+		r, err := tx.Nth(ctx, "a", uint64(len(rows)+1))
+		if string(r) != "anew" {
+			t.Errorf("after all was trimmed, the next row is not number %d", len(rows)+1)
+		}
+		return err
+	})
+	if got := logRows(t, e, "b"); !slices.Equal(got, other) {
+		t.Errorf("trimming one log changed another: %q", got)
+	}
 }
 
 func testSnapshot(t *testing.T, e row.Engine) {

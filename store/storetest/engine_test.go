@@ -145,6 +145,7 @@ var faults = map[string]fault{
 	"a scan ignores states":   {tx: func(tx row.Tx) row.Tx { return stateless{tx} }},
 	"a page repeats its last": {tx: func(tx row.Tx) row.Tx { return forgetful{tx} }},
 	"a log loses a row":       {tx: func(tx row.Tx) row.Tx { return lossy{tx} }},
+	"a trim takes one more":   {tx: func(tx row.Tx) row.Tx { return greedy{tx} }},
 	"identities miss one":     {tx: func(tx row.Tx) row.Tx { return narrow{tx} }},
 }
 
@@ -183,6 +184,7 @@ type (
 	forgetful struct{ row.Tx }
 	lossy     struct{ row.Tx }
 	narrow    struct{ row.Tx }
+	greedy    struct{ row.Tx }
 	moving    struct {
 		row.Tx
 		e row.Engine
@@ -209,6 +211,10 @@ func (tx forgetful) Scan(c context.Context, q crm.Query, yield func(*crm.Contact
 
 func (tx lossy) Append(c context.Context, log string, rows [][]byte) error {
 	return tx.Tx.Append(c, log, rows[:min(len(rows), 1)])
+}
+
+func (tx greedy) Trim(c context.Context, log string, n uint64) error {
+	return tx.Tx.Trim(c, log, n+1)
 }
 
 func (tx narrow) ByIdentity(c context.Context, hashes [][32]byte) (map[[32]byte][]crm.Key, error) {

@@ -67,6 +67,7 @@ var _ row.Engine = (*Memory)(nil)
 type state struct {
 	tables map[string][]entry
 	logs   map[string][][]byte
+	cut    map[string]uint64 // how many rows a log has lost at its front
 }
 
 type entry struct {
@@ -128,7 +129,7 @@ func (e *Memory) commit(tx *memTx) error {
 	case Kept:
 		e.state.Store(next)
 	case Torn:
-		next.logs = e.state.Load().logs
+		next.logs, next.cut = e.state.Load().logs, e.state.Load().cut
 		next.tables[row.Timers.Name] = e.state.Load().tables[row.Timers.Name]
 		e.state.Store(next)
 	}
@@ -262,10 +263,24 @@ func (tx *memTx) Nth(ctx context.Context, log string, n uint64) ([]byte, error) 
 	if err := tx.mayScan(ctx); err != nil {
 		return nil, err
 	}
-	if all := tx.base.logs[log]; n > 0 && n <= uint64(len(all)) {
-		return bytes.Clone(all[n-1]), nil
+	all, cut := tx.base.logs[log], tx.base.cut[log]
+	if n > cut && n-cut <= uint64(len(all)) {
+		return bytes.Clone(all[n-cut-1]), nil
 	}
 	return nil, nil
+}
+
+// Trim implements row.Tx.
+func (tx *memTx) Trim(ctx context.Context, log string, n uint64) error {
+	if err := tx.mayWrite(ctx); err != nil {
+		return err
+	}
+	tx.wrote = true
+	if tx.trims == nil {
+		tx.trims = map[string]uint64{}
+	}
+	tx.trims[log] = max(tx.trims[log], n)
+	return nil
 }
 
 // Next implements row.Tx.
@@ -282,7 +297,8 @@ func (tx *memTx) Next(ctx context.Context, log string, after []byte, n int) (row
 		from = binary.BigEndian.Uint64(at)
 	}
 	all := tx.base.logs[log]
-	rest := all[min(from, uint64(len(all))):]
+	from = max(from, tx.base.cut[log])
+	rest := all[min(from-tx.base.cut[log], uint64(len(all))):]
 	if n > 0 && n < len(rest) {
 		rest = rest[:n]
 	}
@@ -319,7 +335,7 @@ func (tx *memTx) applied() *state {
 	if !tx.wrote {
 		return tx.base
 	}
-	s := &state{tables: maps.Clone(tx.base.tables), logs: maps.Clone(tx.base.logs)}
+	s := &state{tables: maps.Clone(tx.base.tables), logs: maps.Clone(tx.base.logs), cut: tx.base.cut}
 	if s.tables == nil {
 		s.tables, s.logs = map[string][]entry{}, map[string][][]byte{}
 	}
@@ -328,6 +344,16 @@ func (tx *memTx) applied() *state {
 	}
 	for log, rows := range tx.logs {
 		s.logs[log] = append(slices.Clip(s.logs[log]), rows...)
+	}
+	for log, n := range tx.trims {
+		cut := s.cut[log]
+		if n = min(n, cut+uint64(len(s.logs[log]))); n <= cut {
+			continue
+		}
+		if s.cut = maps.Clone(s.cut); s.cut == nil {
+			s.cut = map[string]uint64{}
+		}
+		s.logs[log], s.cut[log] = s.logs[log][n-cut:], n
 	}
 	return s
 }

@@ -22,6 +22,7 @@ type memTx struct {
 	over     bool
 	sets     map[string]map[string][]byte // nil bytes: deleted
 	logs     map[string][][]byte
+	trims    map[string]uint64
 }
 
 func (tx *memTx) Now() crm.Nanos { return tx.now }

@@ -28,10 +28,15 @@ func main() {
 		exitOn(actions.Serve(os.Args[2]))
 		return
 	}
+	if len(os.Args) == 3 && os.Args[1] == "idle" { // started again to be weighed
+		exitOn(bench.Idle(os.Args[2], os.Stdout))
+		return
+	}
 	short := flag.Bool("short", false, "fewer contacts, shorter slices: less than a minute")
-	only := flag.String("only", "", "a regular expression for ingest, pipeline, life and weight")
+	only := flag.String("only", "", "a regular expression for ingest, pipeline, life, weight, workflows/match, workflows/waits, workflows/sleepers and workflows/tests")
 	rounds := flag.Int("rounds", 0, "how many rounds; 0 is 5")
 	contacts := flag.Int("contacts", 0, "how many contacts are deleted; 0 is 100000, or 5000 with -short")
+	sleepers := flag.Int("sleepers", 0, "how many runs sleep in one store; 0 is 200000, or 10000 with -short; 1000000 takes some minutes more")
 	dir := flag.String("dir", "", "where the files go; the system's temporary directory without it")
 	profiles := flag.String("profiles", "", "a directory for CPU profiles, one a contest: its last round")
 	flag.Parse()
@@ -46,10 +51,13 @@ func main() {
 	if *contacts > 0 {
 		o.Contacts = *contacts
 	}
+	if *sleepers > 0 {
+		o.Sleepers = *sleepers
+	}
 	o.Dir, o.Progress = *dir, os.Stderr
 	exe, err := os.Executable()
 	exitOn(err)
-	o.Builtin = []string{exe, "action"}
+	o.Builtin, o.Idle = []string{exe, "action"}, []string{exe, "idle"}
 	o.Only, err = regexp.Compile(*only)
 	exitOn(err)
 	if *profiles != "" {

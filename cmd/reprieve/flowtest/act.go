@@ -7,6 +7,7 @@ import (
 
 	"github.com/reprieve-run/reprieve/crm"
 	"github.com/reprieve-run/reprieve/store"
+	"github.com/reprieve-run/reprieve/triggers"
 	"github.com/reprieve-run/reprieve/workflow"
 )
 
@@ -171,6 +172,9 @@ func (b *bench) send(tx *store.Tx, it *workflow.TestItem, k crm.Key) (crm.Mutati
 	case crm.ContactArchived:
 		return crm.Archive{Contact: k, On: s.On}, nil
 	case crm.WebhookReceived:
+		if err := b.addressed(tx, it, k); err != nil {
+			return nil, err
+		}
 		return crm.Request{Contact: k, Webhook: s.Name, Body: s.Body}, nil
 	case crm.CampaignEnrolled:
 		id, err := b.object(tx, crm.Campaign, s.Name)
@@ -180,6 +184,43 @@ func (b *bench) send(tx *store.Tx, it *workflow.TestItem, k crm.Key) (crm.Mutati
 		return crm.Disconnect{Contact: k, Kind: crm.Campaign, Object: id}, err
 	}
 	return b.record(tx, s, k)
+}
+
+// addressed holds a request to the trigger's contact: as when it comes from outside, it is about whomever that finds
+// in the body, and the case says about whom it should be.
+func (b *bench) addressed(tx *store.Tx, it *workflow.TestItem, k crm.Key) error {
+	const op = "send a request"
+	s := it.Send
+	t := b.def.Webhook(strings.TrimPrefix(s.Name, b.def.ID+"/"))
+	ev := &crm.Event{Kind: crm.WebhookReceived, Account: b.account, At: tx.Now(), Data: crm.EventData{Name: s.Name, Body: s.Body}}
+	value, err := t.Hook.Contact.Eval(triggers.Env{Event: ev, Now: tx.Now()})
+	if err != nil {
+		return crm.Errorf(op, crm.CodeInvalid, "the trigger's contact cannot be decided for this body: %w", err)
+	}
+	whom, _ := value.(string)
+	whom = strings.TrimSpace(whom)
+	by := t.Hook.By
+	if whom == it.Contact && (by == "" || by == "id") { // the case's own name stands for the id, which nobody knows beforehand
+		return nil
+	}
+	if by == "" {
+		by = "email, external_id or phone"
+	}
+	found, err := tx.Whom(b.account, store.HookRequest{Whom: whom, By: t.Hook.By})
+	switch {
+	case crm.CodeOf(err) == crm.CodeNotFound:
+		return crm.Errorf(op, crm.CodeNotFound, "the trigger's contact gives %q for this body, and no contact of the case has that as its %s", whom, by)
+	case err != nil:
+		return err
+	case found != k:
+		for id, other := range b.people {
+			if other == found {
+				return crm.Errorf(op, crm.CodeInvalid, "the trigger's contact gives %q for this body, which is %s: say contact: %s", whom, id, id)
+			}
+		}
+		return crm.Errorf(op, crm.CodeNotFound, "the trigger's contact gives %q for this body, which is nobody of the case", whom)
+	}
+	return nil
 }
 
 // record gives a change of a record; one that is changed or deleted is the latest of its kind.

@@ -32,6 +32,15 @@ steps:
   - {id: mark, action: contact.tag, with: {add: ["score ${ steps.ask.output.score }"]}}
 `
 
+const hook = `version: 1
+id: shop
+triggers:
+  - {id: paid, webhook: {contact: event.body.customer.id, by: external_id}, if: event.body.type == "paid"}
+  - {id: any, webhook: {contact: event.body.who}}
+steps:
+  - {id: mark, action: contact.tag, with: {add: ["${ event.body.type ?? run.trigger }"]}}
+`
+
 // parse parses a workflow with its tests.
 func parse(t *testing.T, text string) *workflow.Workflow {
 	t.Helper()
@@ -69,6 +78,15 @@ func TestCases(t *testing.T) {
 			expect: {run: {status: failed, step: ask, reason: 'step ask: refused'}, actions: [http.request]}}`, ""},
 		{"a built-in one mocked", cleanup, `{send: {event: contact.tag_added, tag: Unsubscribed}, mocks: {contact.delete: {status: skip}}, advance: 14d,
 			expect: {run: {status: completed}, contact: {deleted: false}}}`, ""},
+		{"a request", hook, `{contact: {external_id: "42"}, send: {webhook: paid, body: {type: paid, customer: {id: 42}}}, expect: {runs: 1, contact: {tags: [paid]}}}`, ""},
+		{"a request that is not for it", hook, `{contact: {external_id: "42"}, send: {webhook: paid, body: {type: open, customer: {id: 42}}}, expect: {runs: 0}}`, ""},
+		{"a request by the case's id", hook, `{contacts: [{id: ada}, {id: bob}], send: {webhook: any, contact: bob, body: {who: bob}}, expect: {runs: 0, contacts: [{id: bob, tags: [any]}]}}`, ""},
+		{"a request by an address", hook, `{contact: {email: Ada@example.org}, send: {webhook: any, body: {who: ada@example.org}}, expect: {runs: 1}}`, ""},
+		{"a request for nobody", hook, `{contact: {external_id: "43"}, send: {webhook: paid, body: {type: paid, customer: {id: 42}}}, expect: {runs: 1}}`,
+			`gives "42" for this body, and no contact of the case has that as its external_id`},
+		{"a request for another", hook, `{contacts: [{id: ada, external_id: "1"}, {id: bob, external_id: "2"}], send: {webhook: paid, body: {type: paid, customer: {id: 2}}}, expect: {runs: 1}}`,
+			`which is bob: say contact: bob`},
+		{"a request that says nobody", hook, `{contact: {external_id: "1"}, send: {webhook: paid, body: {type: paid}}, expect: {runs: 1}}`, `the trigger's contact`},
 
 		{"wrong status", cleanup, `{send: {event: contact.tag_added, tag: Unsubscribed}, advance: 13d, expect: {run: {status: completed}}}`, "run.status: completed, got waiting"},
 		{"wrong actions", cleanup, `{send: {event: contact.tag_added, tag: Unsubscribed}, advance: 14d, expect: {actions: []}}`, "actions: [], got [contact.delete]"},

@@ -77,6 +77,8 @@ type Tx interface {
 	Next(ctx context.Context, log string, after []byte, n int) (rows [][]byte, cursor []byte, err error)
 	// Nth gives the n-th row of a log, counted from 1; nil if there is none. After a write it is an error.
 	Nth(ctx context.Context, log string, n uint64) ([]byte, error)
+	// Trim removes the rows of a log up to the n-th. The others keep their numbers, and cursors go on.
+	Trim(ctx context.Context, log string, n uint64) error
 }
 
 // Change is one write: nil Old inserts, nil New deletes. Both given, they have the same key. Old

@@ -207,9 +207,11 @@ type ActionSpec struct {
 	// The hosts that the action talks to.
 	Network []string `protobuf:"bytes,8,rep,name=network,proto3" json:"network,omitempty"`
 	// How long one Execute may take; 0 is 30 seconds, the most is 5 minutes.
-	TimeoutNanos  int64 `protobuf:"varint,9,opt,name=timeout_nanos,json=timeoutNanos,proto3" json:"timeout_nanos,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	TimeoutNanos int64 `protobuf:"varint,9,opt,name=timeout_nanos,json=timeoutNanos,proto3" json:"timeout_nanos,omitempty"`
+	// JSON Schema (2020-12) of the output; empty: the action says nothing of it.
+	OutputSchemaJson []byte `protobuf:"bytes,10,opt,name=output_schema_json,json=outputSchemaJson,proto3" json:"output_schema_json,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *ActionSpec) Reset() {
@@ -303,6 +305,13 @@ func (x *ActionSpec) GetTimeoutNanos() int64 {
 		return x.TimeoutNanos
 	}
 	return 0
+}
+
+func (x *ActionSpec) GetOutputSchemaJson() []byte {
+	if x != nil {
+		return x.OutputSchemaJson
+	}
+	return nil
 }
 
 type ConfigureRequest struct {
@@ -2870,7 +2879,7 @@ const file_action_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x128\n" +
 	"\aactions\x18\x03 \x03(\v2\x1e.reprieve.action.v1.ActionSpecR\aactions\x12\"\n" +
-	"\fcapabilities\x18\x04 \x03(\tR\fcapabilities\"\x97\x02\n" +
+	"\fcapabilities\x18\x04 \x03(\tR\fcapabilities\"\xc5\x02\n" +
 	"\n" +
 	"ActionSpec\x12\x16\n" +
 	"\x06action\x18\x01 \x01(\tR\x06action\x12\x18\n" +
@@ -2883,7 +2892,9 @@ const file_action_proto_rawDesc = "" +
 	"idempotent\x18\a \x01(\bR\n" +
 	"idempotent\x12\x18\n" +
 	"\anetwork\x18\b \x03(\tR\anetwork\x12#\n" +
-	"\rtimeout_nanos\x18\t \x01(\x03R\ftimeoutNanos\"W\n" +
+	"\rtimeout_nanos\x18\t \x01(\x03R\ftimeoutNanos\x12,\n" +
+	"\x12output_schema_json\x18\n" +
+	" \x01(\fR\x10outputSchemaJson\"W\n" +
 	"\x10ConfigureRequest\x12\"\n" +
 	"\fcapabilities\x18\x01 \x03(\tR\fcapabilities\x12\x1f\n" +
 	"\vconfig_json\x18\x02 \x01(\fR\n" +

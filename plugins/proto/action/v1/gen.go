@@ -6,3 +6,8 @@ package actionv1
 // descriptor that lost or renumbered anything.
 //
 //go:generate protoc --go_out=. --go_opt=paths=source_relative --go-grpc_out=. --go-grpc_opt=paths=source_relative action.proto
+//
+// The examples in other languages carry their own, which examples.TestPluginProtocol holds to this one.
+//
+//go:generate protoc --python_out=../../../../examples/plugin-python action.proto
+//go:generate cp action.proto ../../../../examples/plugin-node/action.proto

@@ -11,20 +11,19 @@ import (
 	actionv1 "github.com/reprieve-run/reprieve/plugins/proto/action/v1"
 )
 
-// Input is one item to decide.
-type Input struct {
-	Params         json.RawMessage // as sent; Decode reads them, Func does it for you
-	Targets        []Target        // the contacts that effects can name, by index
-	IdempotencyKey string          // the same on every attempt at the same step
-	Attempt        int             // from 1
-	DryRun         bool            // nothing will be committed: do nothing to the outside world
-	Now            time.Time       // the only clock to use
-	Run            Run
-	Log            *slog.Logger // reaches the host's log; put no personal data in it
+// Call is one item to decide, beside its parameters.
+type Call struct {
+	Targets []Target  // the contacts that effects can name, by index
+	Key     string    // the idempotency key: the same on every attempt at the same step
+	Attempt int       // from 1
+	DryRun  bool      // nothing will be committed: do nothing to the outside world
+	Now     time.Time // the only clock to use
+	Run     RunInfo
+	Log     *slog.Logger // reaches the host's log; put no personal data in it
 }
 
-// Run says on whose behalf the item is executed.
-type Run struct {
+// RunInfo says on whose behalf the item is executed.
+type RunInfo struct {
 	ID, Workflow, Step string
 	StartedAt          time.Time
 }
@@ -80,39 +79,45 @@ func (c Contact) HasTag(tag string) bool {
 }
 
 // Target gives the first target, or one without an id if the item has none.
-func (in Input) Target() Target {
-	if len(in.Targets) == 0 {
+func (c Call) Target() Target {
+	if len(c.Targets) == 0 {
 		return Target{}
 	}
-	return in.Targets[0]
+	return c.Targets[0]
 }
 
-// Decode reads the parameters into a struct; a name that the struct does not have is an error.
-func (in Input) Decode(into any) error {
-	if len(in.Params) == 0 {
-		return nil
+func (c Call) log() *slog.Logger {
+	if c.Log == nil {
+		return slog.New(slog.DiscardHandler)
 	}
-	d := json.NewDecoder(bytes.NewReader(in.Params))
+	return c.Log
+}
+
+// decoded reads parameters into a struct; a name that the struct does not have is an error.
+func decoded[In any](params json.RawMessage) (in In, err error) {
+	if len(params) == 0 {
+		return in, nil
+	}
+	d := json.NewDecoder(bytes.NewReader(params))
 	d.DisallowUnknownFields()
-	if err := d.Decode(into); err != nil {
+	if err := d.Decode(&in); err != nil {
 		// The decoder's own words would repeat a value.
-		return Fail("invalid_params", "the parameters do not fit the action's schema")
+		return in, Fail("invalid_params", "the parameters do not fit the action's schema")
 	}
-	return nil
+	return in, nil
 }
 
-func inputOf(req *actionv1.ExecuteRequest, it *actionv1.Item, log *slog.Logger) Input {
+func callOf(req *actionv1.ExecuteRequest, it *actionv1.Item, log *slog.Logger) Call {
 	r := it.GetRun()
-	in := Input{
-		Params: it.GetParamsJson(), IdempotencyKey: it.GetIdempotencyKey(), Attempt: int(it.GetAttempt()),
-		DryRun: req.GetDryRun(), Now: instant(req.GetNow()),
-		Run: Run{ID: r.GetId(), Workflow: r.GetWorkflow(), Step: r.GetStep(), StartedAt: instant(r.GetStartedAt())},
+	c := Call{
+		Key: it.GetIdempotencyKey(), Attempt: int(it.GetAttempt()), DryRun: req.GetDryRun(), Now: instant(req.GetNow()),
+		Run: RunInfo{ID: r.GetId(), Workflow: r.GetWorkflow(), Step: r.GetStep(), StartedAt: instant(r.GetStartedAt())},
 		Log: log.With("action", req.GetAction(), "run", r.GetId(), "step", r.GetStep()),
 	}
 	for _, t := range it.GetTargets() {
-		in.Targets = append(in.Targets, targetOf(t))
+		c.Targets = append(c.Targets, targetOf(t))
 	}
-	return in
+	return c
 }
 
 var states = map[actionv1.State]State{

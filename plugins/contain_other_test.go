@@ -1,0 +1,7 @@
+//go:build !linux
+
+package plugins
+
+func serveRefused(string) { panic("for Linux only") }
+
+func namespaces() bool { return false }
