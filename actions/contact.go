@@ -74,6 +74,7 @@ func onEach(call sdk.Call, want sdk.State, otherwise string, effect func(i int) 
 var errNoContact = sdk.Fail("no_contact", "the step has no contact").WithHint("run it in a workflow that runs for a contact")
 
 type tagParams struct {
+	_      struct{} `minProperties:"1"`
 	Add    []string `json:"add,omitempty" jsonschema:"tags to add"`
 	Remove []string `json:"remove,omitempty" jsonschema:"tags to remove, in any spelling"`
 }

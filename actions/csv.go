@@ -19,6 +19,7 @@ import (
 	"sync"
 	"syscall"
 	"time"
+	"unicode"
 
 	"github.com/reprieve-run/reprieve/plugins/sdk"
 )
@@ -127,7 +128,7 @@ func (x *exporter) run(_ context.Context, call sdk.Call, p csvParams) (sdk.Effec
 
 func validColumn(c string) bool {
 	if name, field := strings.CutPrefix(c, "fields."); field {
-		return name != "" && len(name) <= 256
+		return name != "" && len(name) <= 256 && !strings.ContainsFunc(name, unicode.IsControl) // the head is a line
 	}
 	return slices.Contains([]string{"id", "created_at", "email", "phone", "external_id", "tags"}, c)
 }

@@ -29,7 +29,7 @@ import (
 
 type httpParams struct {
 	Method  string            `json:"method" enum:"GET,POST,PUT,PATCH,DELETE" jsonschema:"the method"`
-	URL     string            `json:"url" jsonschema:"where to; its scheme, host and port must be among those that the operator has allowed"`
+	URL     string            `json:"url" pattern:"^https?://[^/?#]" jsonschema:"where to, as in https://example.com/hook; its scheme, host and port must be among those that the operator has allowed"`
 	Headers map[string]string `json:"headers,omitempty" jsonschema:"more headers; none that the action or the operator sets, and no secrets: a workflow's file is no place for them"`
 	Bearer  sdk.Secret        `json:"bearer,omitzero" jsonschema:"a secret by reference, as in ${ secrets.crm_token }: it is sent as Authorization: Bearer, unless the operator has set that header"`
 	Body    json.RawMessage   `json:"body,omitempty" jsonschema:"at most 64 KiB: text is sent as it is, anything else as JSON"`
@@ -95,15 +95,21 @@ var errInside = errors.New("the address is not a public one")
 // inside are the networks that are not the public Internet, or lead to where one cannot see.
 var inside = func() (all []netip.Prefix) {
 	for _, p := range []string{"0.0.0.0/8", "100.64.0.0/10", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "198.18.0.0/15", "198.51.100.0/24",
-		"203.0.113.0/24", "240.0.0.0/4", "::/96", "64:ff9b::/96", "64:ff9b:1::/48", "100::/64", "2001::/23", "2001:db8::/32", "2002::/16", "fec0::/10"} {
+		"203.0.113.0/24", "240.0.0.0/4", "::/96", "64:ff9b::/96", "64:ff9b:1::/48", "100::/64", "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20", "fec0::/10"} {
 		all = append(all, netip.MustParsePrefix(p))
 	}
 	return all
 }()
 
+// global6 is what of IPv6 is given out for use at all.
+var global6 = netip.MustParsePrefix("2000::/3")
+
 // public says whether an address belongs to the public Internet. Loopback, private and link-local
 // addresses, where the metadata of clouds are, do not.
 func public(a netip.Addr) bool {
+	if a.Is6() && !global6.Contains(a) { // among the rest is ::ffff:0:0:0/96, which holds all of IPv4
+		return false
+	}
 	return a.IsGlobalUnicast() && !a.IsPrivate() && !slices.ContainsFunc(inside, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 

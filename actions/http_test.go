@@ -177,7 +177,7 @@ func TestRequestIsRefused(t *testing.T) {
 		server.URL: "not_allowed", "http://localhost" + port: "not_allowed", "http://example.com": "not_allowed", "https://example.com:444": "not_allowed",
 		"https://example.com.evil.test": "not_allowed", "https://evil.test/example.com": "not_allowed", "https://evil.test#@example.com": "not_allowed",
 		"https://evil.test\\@example.com": "invalid_params", "https://example.com@127.0.0.1" + port: "invalid_params", "https://a:b@example.com": "invalid_params",
-		"//example.com/": "not_allowed", "example.com": "invalid_params", "": "invalid_params", "file:///etc/passwd": "invalid_params", "gopher://example.com": "not_allowed",
+		"//example.com/": "invalid_params", "example.com": "invalid_params", "": "invalid_params", "file:///etc/passwd": "invalid_params", "gopher://example.com": "invalid_params",
 	} {
 		params, _ := json.Marshal(map[string]string{"method": "GET", "url": url})
 		if _, err := decide(a, request(string(params))); code(err) != want {

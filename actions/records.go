@@ -12,7 +12,7 @@ import (
 type taskParams struct {
 	Title string `json:"title" jsonschema:"what is to be done"`
 	Body  string `json:"body,omitempty" jsonschema:"more about it"`
-	Due   string `json:"due,omitempty" jsonschema:"when it is due: an instant as 2026-05-04T09:00:00Z, or a time from the step on as 3d, 36h or 90m"`
+	Due   string `json:"due,omitempty" pattern:"^\\s*(|[0-9]{1,5}d|([0-9]+(\\.[0-9]+)?(h|m|s|ms|us|ns))+|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]+)?(Z|[-+][0-9]{2}:[0-9]{2}))\\s*$" jsonschema:"when it is due: an instant as 2026-05-04T09:00:00Z, or a time from the step on as 3d, 36h or 90m"`
 }
 
 var taskCreate = sdk.Action{

@@ -27,10 +27,12 @@ type Options struct {
 	Waits    int           // runs that become due at one instant
 	Sleepers int           // runs that sleep in one store
 	Cases    int           // of tests of workflows
+	Starts   int           // of a plugin, of each kind in one round; half as many, rounded up, are killed
 	Only     *regexp.Regexp
 	Dir      string    // where the files go; "" is the system's temporary directory
 	Builtin  []string  // argv that serves a built-in action once its name is appended
 	Idle     []string  // argv that calls Idle once the path of a store is appended
+	Plugin   []string  // argv that calls ServePlugin once its argument is appended
 	Progress io.Writer // a line for each round; nil: none
 	// Around is called when a contestant that is not a floor begins, with the name of the contest;
 	// what it gives is called at the end. For profiles; may be nil.
@@ -40,13 +42,13 @@ type Options struct {
 // Full is what docs/performance.md quotes: some minutes.
 func Full() Options {
 	return Options{Contacts: 100_000, Tagged: 2000, Rounds: 5, Slice: time.Second,
-		Rules: []int{100, 1000, 10_000}, Waits: 100_000, Sleepers: 200_000, Cases: 1000}
+		Rules: []int{100, 1000, 10_000}, Waits: 100_000, Sleepers: 200_000, Cases: 1000, Starts: 5}
 }
 
 // Short takes about a minute.
 func Short() Options {
 	return Options{Contacts: 5000, Tagged: 1000, Rounds: 5, Slice: 200 * time.Millisecond,
-		Rules: []int{100, 1000, 10_000}, Waits: 5000, Sleepers: 10_000, Cases: 200}
+		Rules: []int{100, 1000, 10_000}, Waits: 5000, Sleepers: 10_000, Cases: 200, Starts: 5}
 }
 
 // scenario is one or several contests that share their files.
@@ -83,7 +85,8 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 		name string
 		new  func(context.Context, *run) (scenario, error)
 	}{{"ingest", newIngest}, {"pipeline", newPipeline}, {"life", newLife}, {"weight", newWeight},
-		{"workflows/match", newMatch}, {"workflows/waits", newWaits}, {"workflows/sleepers", newSleepers}, {"workflows/tests", newCases}} {
+		{"workflows/match", newMatch}, {"workflows/waits", newWaits}, {"workflows/sleepers", newSleepers}, {"workflows/tests", newCases},
+		{"plugins", newPlugins}} {
 		if o.Only != nil && !o.Only.MatchString(make.name) {
 			continue
 		}
@@ -129,9 +132,15 @@ func (s spent) each(n int) spent {
 
 // timed gives what f took. Only one contestant runs at a time, so the process's time is its own.
 func timed(f func() error) (spent, error) {
-	began, used := time.Now(), processorTime()
+	took := stopwatch()
 	err := f()
-	return spent{time.Since(began), processorTime() - used}, err
+	return took(), err
+}
+
+// stopwatch starts now, and gives what has been spent since.
+func stopwatch() func() spent {
+	began, used := time.Now(), processorTime()
+	return func() spent { return spent{time.Since(began), processorTime() - used} }
 }
 
 func processorTime() time.Duration {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -76,6 +77,9 @@ func fork(c *exec.Cmd, conf confine, held *Containment) (*exec.Cmd, uintptr, err
 			}
 			if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOEXEC) {
 				return nil, 0, err // it is the file
+			}
+			if slices.ContainsFunc([]error{unix.EAGAIN, unix.ENOMEM, unix.EMFILE, unix.ENFILE, unix.EINTR}, func(e error) bool { return errors.Is(err, e) }) {
+				return nil, 0, err // a shortage, which a plugin can bring about, must not let one out
 			}
 			if first == nil {
 				first = err

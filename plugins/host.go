@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -254,10 +255,25 @@ func (h *Host) Close(ctx context.Context) error {
 	defer h.installing.Unlock()
 	h.drains.Wait()
 	if err := errors.Join(errs...); err != nil {
-		_ = os.RemoveAll(h.dir)
+		_ = removeAll(h.dir)
 		return crm.Errorf("stop the plugins", crm.CodeUnavailable, "calls were cut off: %w", ctx.Err())
 	}
-	return os.RemoveAll(h.dir)
+	return removeAll(h.dir)
+}
+
+// removeAll is os.RemoveAll for what a plugin could write in: it may have locked a folder against its owner.
+func removeAll(dir string) error {
+	err := os.RemoveAll(dir)
+	if err == nil {
+		return nil
+	}
+	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, _ error) error {
+		if d != nil && d.IsDir() {
+			_ = os.Chmod(path, 0o700)
+		}
+		return nil
+	})
+	return os.RemoveAll(dir)
 }
 
 // Sockets are addressed by paths of at most 107 bytes; below the host's directory go-plugin needs
@@ -278,7 +294,7 @@ func privateDir(base string) (string, error) {
 	left, _ := filepath.Glob(filepath.Join(base, "reprieve-*-*"))
 	for _, path := range left {
 		if abandoned(path) {
-			_ = os.RemoveAll(path)
+			_ = removeAll(path)
 		}
 	}
 	dir, err := os.MkdirTemp(base, fmt.Sprintf("reprieve-%d-", os.Getpid()))

@@ -218,7 +218,9 @@ func (h *Host) examine(m *Manifest, folder string) error {
 	if im.file == "" {
 		return m.Command.nowhere()
 	}
-	trial := newPlugin(m.Name, nil, h.launch(m.Name, im), func(specs map[string]Spec) error {
+	l := h.launch(m.Name, im)
+	l.trial = true // what the operator has set for the one in use is not for a stranger
+	trial := newPlugin(m.Name, nil, l, func(specs map[string]Spec) error {
 		for _, s := range specs {
 			if s.Plugin != m.Name || s.Version != m.Version {
 				return fmt.Errorf("it calls itself %s %s and its %s says %s %s", s.Plugin, s.Version, manifestFile, m.Name, m.Version)
@@ -257,7 +259,7 @@ func (h *Host) adopt(m Manifest, staged string, c Consent) (in Installed, err er
 	in.Current = cur == nil || c.Trust
 	if cur != nil {
 		in.Was, in.Wants = cur.Version, wider(cur.Actions, m.Actions)
-		in.Current = in.Current || len(in.Wants) == 0 || old != nil && old.Trusted && maps.Equal(old.Files, m.Files)
+		in.Current = in.Current || len(in.Wants) == 0 || old != nil && old.Trusted && maps.Equal(old.Files, m.Files) && len(wider(old.Actions, m.Actions)) == 0
 		if cur.Version == m.Version && !in.Current {
 			return in, crm.Errorf("install a plugin", crm.CodeConflict, "%s %s is in use, and this one of the same version wants more: %s", m.Name, m.Version, strings.Join(in.Wants, "; ")).
 				WithHint("give it another version, or accept what it wants with --trust")

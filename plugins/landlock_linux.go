@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -64,7 +65,14 @@ func restrict(conf confine, held *Containment) {
 	if len(names) == 0 {
 		return
 	}
-	if err := enforce(&rules, conf); err != nil {
+	err := enforce(&rules, conf)
+	if err != nil && rules.Handled_access_fs&landlockReads != 0 { // what cannot be hidden must not cost the rest
+		held.lacks(noStore, reason(err))
+		names = slices.DeleteFunc(names, func(n string) bool { return n == noStore })
+		rules.Handled_access_fs &^= landlockReads
+		err = enforce(&rules, conf)
+	}
+	if err != nil {
 		for _, n := range names {
 			held.lacks(n, reason(err))
 		}

@@ -2,6 +2,7 @@ package plugins
 
 import (
 	"os"
+	goruntime "runtime"
 	"strings"
 	"unsafe"
 
@@ -25,9 +26,13 @@ func (ask probed) try(does map[string]bool) {
 	does[ownGroup] = unix.Getpgrp() == os.Getpid()
 	nnp, err := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)
 	does[noNewPrivs] = err == nil && nnp == 1
-	var signal int32
-	err = unix.Prctl(unix.PR_GET_PDEATHSIG, uintptr(unsafe.Pointer(&signal)), 0, 0, 0)
-	does[diesWithHost] = err == nil && signal == int32(unix.SIGKILL)
+	goruntime.LockOSThread()
+	if unix.Gettid() == os.Getpid() { // the signal is the first thread's alone
+		var signal int32
+		_, _, errno := unix.Syscall6(unix.SYS_PRCTL, unix.PR_GET_PDEATHSIG, uintptr(unsafe.Pointer(&signal)), 0, 0, 0, 0)
+		does[diesWithHost] = errno == 0 && signal == int32(unix.SIGKILL)
+	}
+	goruntime.UnlockOSThread()
 	exe, _ := os.Readlink("/proc/self/exe")
 	does[sealedImage] = strings.HasPrefix(exe, "/memfd:")
 	for name, l := range map[string]struct {

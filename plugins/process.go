@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
 	"strconv"
 	"sync"
@@ -49,6 +48,7 @@ type launch struct {
 	private  string // the host's private directory
 	conf     confine
 	network  bool // an action of it declares a host to talk to: it may use one
+	trial    bool // it is only looked at: it is not told what the operator has set
 	log      zerolog.Logger
 	timeout  time.Duration
 	kill     time.Duration
@@ -61,7 +61,11 @@ func (l launch) start() (_ *process, err error) {
 	sink := pluginlog.NewSink(l.log, l.now)
 	stderr, stdout := sink.Stream("stderr"), sink.Stream("stdout")     // the process's own
 	printErr, printOut := sink.Stream("stderr"), sink.Stream("stdout") // what go-plugin redirected
+	var dir string
 	p := &process{began: l.now(), ended: func() {
+		if dir != "" { // go-plugin gives up at what it may not remove
+			_ = removeAll(dir)
+		}
 		for _, s := range []io.Closer{stderr, stdout, printErr, printOut} {
 			_ = s.Close()
 		}
@@ -69,7 +73,6 @@ func (l launch) start() (_ *process, err error) {
 	}}
 	ctx, cancel := context.WithTimeout(context.Background(), l.timeout)
 	defer cancel()
-	var dir string
 	release := func() {}
 	cfg := l.config()
 	cfg.Stderr, cfg.SyncStdout, cfg.SyncStderr = stderr, printOut, printErr
@@ -95,7 +98,7 @@ func (l launch) start() (_ *process, err error) {
 		release()
 		if err != nil {
 			p.end(0)
-			_ = os.RemoveAll(dir)
+			_ = removeAll(dir)
 		}
 	}()
 	if _, err := p.client.Start(); err != nil {
@@ -147,6 +150,9 @@ func (p *process) greet(ctx context.Context, l launch) error {
 	p.rpc = rpc
 	if p.desc, err = rpc.Describe(ctx, &actionv1.DescribeRequest{}); err != nil {
 		return fmt.Errorf("it does not describe itself: %w", cleanRPC(err))
+	}
+	if l.trial {
+		return nil
 	}
 	return l.configure(ctx, rpc)
 }

@@ -150,10 +150,10 @@ func (w *walker) wait(run crm.Run) (*crm.Event, error) {
 	s, given := w.supposed[n.ID]
 	kind := n.Hears.Events()[0]
 	if s.word == "timeout" || !given && n.Wait > 0 {
-		step.Assumed = fmt.Sprintf("no %s that it waits for comes in time", kind)
+		step.Assumed = fmt.Sprintf("no %s comes in time that it waits for", kind)
 		return nil, nil
 	}
-	step.Assumed = fmt.Sprintf("the %s that it waits for comes at once", kind)
+	step.Assumed = fmt.Sprintf("the %s comes at once", kind)
 	if len(s.said) == 0 {
 		step.Assumed += "; what it says and changes is not known"
 		return &crm.Event{Kind: kind, At: w.env.Now, After: w.env.Contact}, nil

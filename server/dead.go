@@ -60,9 +60,19 @@ func eachEnded(c *call, q RunList, yield func(*crm.Run, crm.RunStatus)) error {
 
 // RunRetry lets a run go on that failed or was cancelled.
 type RunRetry struct {
-	Run   crm.RunID `json:"run"`
-	From  string    `json:"from,omitempty"`  // a step that it has been at; "": the one that failed
-	Force bool      `json:"force,omitempty"` // also if a call of which nobody knows whether it was made is made again
+	Run     crm.RunID `json:"run"`
+	From    string    `json:"from,omitempty"`    // a step that it has been at; "": the one that failed
+	Current bool      `json:"current,omitempty"` // at the revision that is applied now, not at its own
+	Force   bool      `json:"force,omitempty"`   // also if a call of which nobody knows whether it was made is made again
+}
+
+// applied gives the revision of a run's workflow that is applied now, "" if it is deleted.
+func applied(tx *store.Tx, r *crm.Run) (string, error) {
+	w, err := tx.Workflow(r.Account, r.Workflow)
+	if err != nil {
+		return "", err
+	}
+	return w.Active, nil
 }
 
 func runRetry(c *call, q RunRetry) (RunView, error) {
@@ -77,12 +87,31 @@ func runRetry(c *call, q RunRetry) (RunView, error) {
 	}); err != nil {
 		return v, err
 	}
-	r, err := c.Engine.Retry(c.ctx, c.by, q.Run, store.Retry{Step: q.From, Force: q.Force})
+	how := store.Retry{Step: q.From, Force: q.Force}
+	if q.Current {
+		if err := c.Store.View(c.ctx, func(tx *store.Tx) error {
+			r, err := tx.Run(q.Run)
+			if err != nil || r == nil { // the engine says so
+				return err
+			}
+			how.Revision, err = applied(tx, r)
+			return err
+		}); err != nil {
+			return v, err
+		}
+	}
+	r, err := c.Engine.Retry(c.ctx, c.by, q.Run, how)
 	if err != nil {
 		return v, err
 	}
 	err = c.Store.View(c.ctx, func(tx *store.Tx) error {
-		v, err = runView(tx, r)
+		if v, err = runView(tx, r); err != nil {
+			return err
+		}
+		now, err := applied(tx, r)
+		if err == nil && now != r.Revision {
+			v.Applied = short(now)
+		}
 		return err
 	})
 	return v, err

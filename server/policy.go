@@ -272,6 +272,8 @@ func what(ev *crm.Event) string {
 		return d.Reason
 	case crm.RecordCreated, crm.RecordChanged, crm.RecordDeleted:
 		return d.Kind.String() + " " + d.Item.String()
+	case crm.WebhookReceived, crm.RunRetried:
+		return d.Name
 	case crm.CampaignActivity, crm.EnrollmentResumed:
 		return d.Name + " " + d.Item.String()
 	case crm.ContactLinked, crm.ContactUnlinked, crm.CampaignEnrolled, crm.CampaignLeft:

@@ -14,7 +14,7 @@ import (
 const approving = `version: 1
 id: asking
 triggers:
-  - {id: moved, event: contact.tag_added, if: event.tag in ["Candidate", "Spare"]}
+  - {id: moved, event: contact.tag_added, if: 'event.tag in ["Candidate", "Spare"]'}
 steps:
   - {id: worth, set: {value: "${ float(contact.fields.value ?? 0) }", why: "${ event.tag }"}}
   - id: small

@@ -107,6 +107,7 @@ type RunView struct {
 	ID        crm.RunID     `json:"id"`
 	Workflow  string        `json:"workflow"`
 	Revision  string        `json:"revision"`
+	Applied   string        `json:"applied_revision,omitempty"` // of one that was retried: the one that is applied now, if the run is not there
 	Trigger   string        `json:"trigger"`
 	Contact   crm.ContactID `json:"contact,omitzero"`
 	Status    crm.RunStatus `json:"status"`

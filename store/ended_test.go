@@ -114,6 +114,9 @@ func TestRetryIsOneTransaction(t *testing.T) {
 		if fmt.Sprint(r.rows()) != before {
 			r.Error("a refusal wrote something")
 		}
+		if _, err := r.retry(admin, run.ID, store.Retry{Step: "first", Revision: "not the one that is applied"}); crm.CodeOf(err) != crm.CodeStale {
+			t.Errorf("at a revision that is not applied: %v", err)
+		}
 		got, err := r.retry(admin, run.ID, store.Retry{Step: "first"})
 		if err != nil || got.Status != crm.RunActive || got.Iteration != 1 || got.Revision != run.Revision || got.Due != r.clock || len(r.ended()) != 0 {
 			r.Errorf("retried: %+v, %v", got, err)

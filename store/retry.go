@@ -11,10 +11,13 @@ import (
 type Retry struct {
 	Step  string // from which step; the caller knows that the run's revision has it
 	Force bool   // also if a call of which nobody knows the outcome, and which may not be made twice, is made again
+	// Revision is the one that is applied, if the run is to go on there and leave its own; the caller knows that it has
+	// the step.
+	Revision string
 }
 
 // RetryRun lets a run go on that failed or was cancelled: the act of somebody who may, from one of its steps.
-// It stays on its revision, and what its journal says of the times before stays there: the lines of this time
+// It stays on its revision unless somebody says otherwise, and what its journal says of the times before stays there: the lines of this time
 // have an iteration of their own. It is refused to a run whose contact is not live in the run's epoch, whose
 // workflow is deleted or paused, whose key another run holds, or whose journal retention has removed. It starts
 // nothing else.
@@ -36,7 +39,7 @@ func (tx *Tx) RetryRun(by crm.Actor, id crm.RunID, how Retry) (*crm.Run, error) 
 		return nil, err
 	}
 	if r.Status != crm.RunFailed && r.Status != crm.RunCancelled {
-		return nil, crm.Errorf(op, crm.CodeInvalid, "the run %s is %s", r.ID, r.Status).About(r.Contact).WithHint("only a failed or cancelled run is retried")
+		return nil, crm.Errorf(op, crm.CodeInvalid, "the run %s is %s", r.ID, r.Status).WithHint("only a failed or cancelled run is retried")
 	}
 	c, life, err := tx.load(op, crm.Key{Account: r.Account, Contact: r.Contact}, crm.OnlyLive)
 	if err != nil {
@@ -53,13 +56,19 @@ func (tx *Tx) RetryRun(by crm.Actor, id crm.RunID, how Retry) (*crm.Run, error) 
 		return nil, err
 	}
 	if there == nil {
-		return nil, crm.Errorf(op, crm.CodeNotFound, "the journal of the run %s is gone: it ended at %s", r.ID, r.EndedAt).About(r.Contact).
+		return nil, crm.Errorf(op, crm.CodeNotFound, "the journal of the run %s is gone: it ended at %s", r.ID, r.EndedAt).
 			WithHint("runs.keep_finished of the policy says how long it is kept")
 	}
 	if err := tx.takeKey(op, r); err != nil {
 		return nil, err
 	}
-	next := *r
+	next, moved := *r, ""
+	if how.Revision != "" && how.Revision != r.Revision {
+		if w, err := tx.Workflow(r.Account, r.Workflow); err != nil || w.Active != how.Revision {
+			return nil, errors.Join(err, crm.Errorf(op, crm.CodeStale, "the workflow %q was applied anew meanwhile", r.Workflow).WithHint("try again"))
+		}
+		next.Revision, moved = how.Revision, how.Revision
+	}
 	next.Status, next.Step, next.Due, next.EndedAt, next.Retried = crm.RunActive, how.Step, tx.now, 0, tx.now
 	next.Reason, next.Code, next.Attempt, next.State = "", "", 0, nil
 	next.Token, next.Iteration = r.Token+1, r.Iteration+1
@@ -69,14 +78,14 @@ func (tx *Tx) RetryRun(by crm.Actor, id crm.RunID, how Retry) (*crm.Run, error) 
 		insert(tx.ctx, tx.row.Timers(), timer(next)),
 		tx.row.Links().Write(tx.ctx, []row.Change[crm.Link]{{Old: runLink(*r, crm.FinishedRun)}, {New: runLink(next, crm.WorkflowRun)}}),
 		tx.row.Runs().Write(tx.ctx, []row.Change[crm.Run]{{Old: r, New: &next}}),
-		tx.noteOf(tx.event(crm.RunRetried, by, why, life, c.Rev, crm.EventData{Name: how.Step, On: how.Force}), c, life),
+		tx.noteOf(tx.event(crm.RunRetried, by, why, life, c.Rev, crm.EventData{Name: how.Step, On: how.Force, Value: moved}), c, life),
 	)
 }
 
 // mayRetry refuses what cannot go on.
 func (tx *Tx) mayRetry(op string, c *crm.Contact, r *crm.Run, life crm.Life) error {
 	if r.Epoch != life.Epoch {
-		return crm.Errorf(op, crm.CodeStale, "its contact was deleted and restored, or archived, since the run %s ended", r.ID).About(c.ID).
+		return crm.Errorf(op, crm.CodeStale, "its contact was deleted and restored, or archived, since the run %s ended", r.ID).
 			WithHint("a run goes on only in the life of its contact in which it ended; what triggers it starts a new one")
 	}
 	if err := tx.mayGoOn(op, c, r); err != nil {
@@ -87,7 +96,7 @@ func (tx *Tx) mayRetry(op string, c *crm.Contact, r *crm.Run, life crm.Life) err
 		return err
 	}
 	if paused {
-		return crm.Errorf(op, crm.CodeConflict, "the workflow %q is paused", r.Workflow).About(c.ID).WithHint("reprieve workflow resume %s first", r.Workflow)
+		return crm.Errorf(op, crm.CodeConflict, "the workflow %q is paused", r.Workflow).WithHint("reprieve workflow resume %s first", r.Workflow)
 	}
 	return nil
 }
@@ -109,7 +118,7 @@ func (tx *Tx) mayCallAgain(op string, r *crm.Run, how Retry) error {
 			after = true
 		}
 		if s.OpenCall() && !s.Twice && after {
-			return crm.Errorf(op, crm.CodeConfirm, "nobody knows whether %s was carried out at the step %s, and it may not be called twice", s.Action, path).About(r.Contact).
+			return crm.Errorf(op, crm.CodeConfirm, "nobody knows whether %s was carried out at the step %s, and it may not be called twice", s.Action, path).
 				WithHint("look whether it was; --force calls it again all the same")
 		}
 	}

@@ -138,7 +138,7 @@ func (p *params) whole(name string, v *Value, at span, want *jsonschema.Schema) 
 	}
 	for _, rule := range rules(want) {
 		if !p.fits(rule.only, x) {
-			p.fail(codeParamFit, at, "", "%s %s", name, rule.says)
+			p.fail(codeParamFit, at, short(want.Description), "%s %s", name, rule.says)
 			return
 		}
 	}

@@ -195,6 +195,9 @@ func withSchema(name string, info ActionInfo) js {
 		with["additionalProperties"] = false
 	}
 	then := js{"properties": js{"with": with}}
+	if n := known.MinProperties; n != nil && *n > 0 {
+		with["minProperties"], then["required"] = *n, []string{"with"}
+	}
 	if len(known.Required) > 0 {
 		with["required"] = known.Required
 		then["required"] = []string{"with"}

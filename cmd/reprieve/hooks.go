@@ -34,7 +34,15 @@ func (c *cli) workflowHook() *cobra.Command {
 			if err := c.call(cmd.Context(), "webhook.receive", q, &v, nil); err != nil {
 				return err
 			}
-			return c.print(v, nil, table{{"contact", "again"}, {v.Contact.String(), strconv.FormatBool(v.Again)}})
+			if err := c.print(v, nil, table{{"contact", "again"}, {v.Contact.String(), strconv.FormatBool(v.Again)}}); err != nil {
+				return err
+			}
+			if v.Again {
+				fmt.Fprintln(c.err, "this request had come before; nothing else happened")
+			} else {
+				fmt.Fprintf(c.err, "stored; the trigger looks at it next, and whether a run starts is shown by: reprieve run list --contact %s\n", v.Contact)
+			}
+			return nil
 		}}
 	cmd.Flags().StringVar(&body, "body", "", "the file with the request's body, a JSON object of up to 64 KiB; - is standard input")
 	cmd.Flags().StringVar(&id, "id", "", "the request's id: the same one again has no second effect")

@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"regexp"
 	"runtime/debug"
 	"strings"
 	"syscall"
@@ -21,8 +22,6 @@ import (
 	"github.com/reprieve-run/reprieve/actions"
 	"github.com/reprieve-run/reprieve/crm"
 	"github.com/reprieve-run/reprieve/plugins"
-	"github.com/reprieve-run/reprieve/triggers"
-	"github.com/reprieve-run/reprieve/workflow"
 )
 
 func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
@@ -144,12 +143,13 @@ type cli struct {
 
 func (c *cli) root() *cobra.Command {
 	root := &cobra.Command{
-		Use:           "reprieve",
-		Short:         "Deletes you can take back, automations you can trust",
-		SilenceErrors: true,
-		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Use:                        "reprieve",
+		Short:                      "Deletes you can take back, automations you can trust",
+		SilenceErrors:              true,
+		SuggestionsMinimumDistance: 2,
+		SilenceUsage:               true,
+		Args:                       verbOf,
+		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		PersistentPreRunE: func(*cobra.Command, []string) error {
 			switch c.format {
 			case "table", "json", "jsonl", "yaml", "csv":
@@ -164,11 +164,26 @@ func (c *cli) root() *cobra.Command {
 	}
 	root.PersistentFlags().StringVar(&c.data, "data", data, "data directory; also REPRIEVE_DATA")
 	root.PersistentFlags().StringVarP(&c.format, "output", "o", "table", "table, json, jsonl, yaml or csv")
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage{err} })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage{errors.New(plainFlag(err.Error()))} })
 	root.AddCommand(c.demo(), c.initialise(), c.serve(), c.contact(), c.record(), c.lists(), c.tags(), c.campaigns(), c.companies(), c.opportunities(), c.workflow(), c.runs(), c.bulk(), c.policy(), c.account(),
 		c.event(), c.retention(), c.plugin(), c.actions(), c.audit(), c.store(), c.doctor(), c.docs(), c.version())
 	markUsage(root)
 	return root
+}
+
+var parseWords = regexp.MustCompile(`strconv\.(\w+): parsing "(?:[^"\\]|\\.)*": (?:invalid syntax|value out of range)$`)
+
+// plainFlag says what is wrong with a flag's value without the words of the library that read it.
+func plainFlag(text string) string {
+	m := parseWords.FindStringSubmatchIndex(text)
+	if m == nil {
+		return text
+	}
+	what := map[string]string{"ParseBool": "it is true or false", "ParseFloat": "it is a number", "ParseUint": "it is a whole number from 0 on"}[text[m[2]:m[3]]]
+	if what == "" {
+		what = "it is a whole number"
+	}
+	return text[:m[0]] + what
 }
 
 // markUsage makes wrong arguments exit like wrong flags.
@@ -186,15 +201,15 @@ func markUsage(cmd *cobra.Command) {
 	}
 }
 
-// verbOf refuses a verb that a noun does not have, with the one that was meant: cobra itself says so of nouns only.
+// verbOf refuses a noun that there is not, and a verb that a noun does not have, with the one that was meant.
 func verbOf(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
 	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-		return fmt.Errorf("unknown command %q; did you mean %s?", args[0], strings.Join(near, ", "))
+		return fmt.Errorf("unknown command %q for %q; did you mean %s?", args[0], cmd.CommandPath(), strings.Join(near, ", "))
 	}
-	return fmt.Errorf("unknown command %q", args[0])
+	return fmt.Errorf("unknown command %q for %q", args[0], cmd.CommandPath())
 }
 
 // group is a noun: a command that only has commands.
@@ -212,23 +227,5 @@ func (c *cli) version() *cobra.Command {
 			v = map[string]string{"version": info.Main.Version, "go": info.GoVersion}
 		}
 		return c.print(v, nil, table{{"version", "go"}, {v["version"], v["go"]}})
-	}}
-}
-
-func (c *cli) docs() *cobra.Command {
-	return &cobra.Command{Use: "docs CODE", Short: "Explain a code: of a diagnostic (E101) or of an error (conflict)", Args: cobra.ExactArgs(1), RunE: func(_ *cobra.Command, args []string) error {
-		for _, codes := range []map[string]string{triggers.Codes, workflow.Codes, crm.Codes} {
-			text, ok := codes[args[0]]
-			if !ok {
-				continue
-			}
-			if c.format == "table" {
-				_, err := fmt.Fprintf(c.out, "%s: %s\n", args[0], text)
-				return err
-			}
-			return c.print(map[string]string{"code": args[0], "meaning": text}, nil, table{{"code", "meaning"}, {args[0], text}})
-		}
-		return crm.Errorf("explain a code", crm.CodeNotFound, "there is no code %q", args[0]).
-			WithHint("a code stands in brackets: error[E104] of a file, error[conflict] of a command")
 	}}
 }

@@ -170,9 +170,9 @@ func (c *cli) simulation(s runtime.Simulation) error {
 		verdict(c.err, v)
 	}
 	if s.Starts {
-		fmt.Fprintln(c.err, "a run would start now and go this way, its actions being done and the contact otherwise staying as it is now:")
+		fmt.Fprintln(c.err, "a run would start now and go this way, if its actions are done and the contact stays as it is:")
 	} else {
-		fmt.Fprintln(c.err, "no run would start. One that began now would go this way, its actions being done and the contact staying as it is now:")
+		fmt.Fprintln(c.err, "no run would start. One that began now would go this way, its actions done and the contact as it is:")
 	}
 	width := len("end")
 	for _, p := range s.Path {

@@ -55,7 +55,7 @@ var libraries = []struct {
 	{[]string{"go.etcd.io/bbolt"}, []string{"store/bolt", "bench/..."}},
 	{[]string{"github.com/expr-lang/expr", "github.com/robfig/cron"}, []string{"triggers"}},
 	{[]string{"github.com/hashicorp/go-plugin", "google.golang.org/grpc", "google.golang.org/protobuf"},
-		[]string{"plugins", "plugins/sdk", "plugins/plugintest", "plugins/proto/action/v1"}},
+		[]string{"plugins", "plugins/sdk", "plugins/plugintest", "plugins/proto/action/v1", "bench/..."}},
 	{[]string{"github.com/fxamacker/cbor"}, []string{"store/internal/codec", "bench/..."}},
 	{[]string{"github.com/spf13/cobra"}, []string{"cmd/..."}},
 	{[]string{"testing", "pgregory.net/rapid", "github.com/rogpeppe/go-internal"},

@@ -15,6 +15,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
@@ -209,6 +211,15 @@ func (k *kit) send(ctx context.Context, a *actionv1.ActionSpec, req *actionv1.Ex
 		return nil, problem("%s has not answered %d items within %s", a.GetAction(), len(req.GetItems()), within)
 	}
 	if r.err != nil {
+		k.begun.Lock()
+		proc := k.proc
+		k.begun.Unlock()
+		if proc != nil && status.Code(r.err) == codes.Unavailable { // a process that dies closes its socket before it is gone
+			select {
+			case <-proc.exited:
+			case <-time.After(slow):
+			}
+		}
 		return nil, problem("%s: the call of %d items ended with: %v", a.GetAction(), len(req.GetItems()), r.err)
 	}
 	return k.judge(a, req, r.reply)

@@ -38,7 +38,7 @@ type decision struct {
 
 // Func makes a Runner of a function that decides one item. In is a struct: its type gives the JSON schema of
 // the parameters, closed against unknown names. Field tags: json:"name,omitempty" for optional,
-// jsonschema:"description", enum:"a,b". What Out may be stands at Effects. The error is nil, or made by Skip,
+// jsonschema:"description", enum:"a,b", pattern:"^[a-z]+$", and on a field _ struct{} minProperties:"1". What Out may be stands at Effects. The error is nil, or made by Skip,
 // Retry or Fail; any other fails the item under the code "error". A panic fails it under "panic".
 func Func[In, Out any](decide func(ctx context.Context, call Call, in In) (Out, error)) Runner {
 	r := runnerOf[In, Out]()

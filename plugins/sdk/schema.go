@@ -6,6 +6,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/google/jsonschema-go/jsonschema"
@@ -33,10 +34,21 @@ func schemaOf(t reflect.Type) (*paramSchema, error) {
 		if name == "" {
 			name = f.Name
 		}
-		if words := f.Tag.Get("enum"); words != "" && s.Properties[name] != nil {
+		p := s.Properties[name]
+		if words := f.Tag.Get("enum"); words != "" && p != nil {
 			for w := range strings.SplitSeq(words, ",") {
-				s.Properties[name].Enum = append(s.Properties[name].Enum, w)
+				p.Enum = append(p.Enum, w)
 			}
+		}
+		if form := f.Tag.Get("pattern"); form != "" && p != nil {
+			p.Pattern = form
+		}
+		if least := f.Tag.Get("minProperties"); least != "" { // of a field _, which stands for the whole
+			n, err := strconv.Atoi(least)
+			if err != nil || name != "_" {
+				return nil, fmt.Errorf("minProperties:%q goes with a field _ struct{} and is a number", least)
+			}
+			s.MinProperties = &n
 		}
 	}
 	out := &paramSchema{required: s.Required, properties: map[string]*jsonschema.Resolved{}}

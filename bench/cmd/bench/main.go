@@ -32,8 +32,12 @@ func main() {
 		exitOn(bench.Idle(os.Args[2], os.Stdout))
 		return
 	}
+	if len(os.Args) == 3 && os.Args[1] == "plugin" { // started again as a plugin, or as one of its floors
+		exitOn(bench.ServePlugin(os.Args[2]))
+		return
+	}
 	short := flag.Bool("short", false, "fewer contacts, shorter slices: less than a minute")
-	only := flag.String("only", "", "a regular expression for ingest, pipeline, life, weight, workflows/match, workflows/waits, workflows/sleepers and workflows/tests")
+	only := flag.String("only", "", "a regular expression for ingest, pipeline, life, weight, workflows/match, workflows/waits, workflows/sleepers, workflows/tests and plugins")
 	rounds := flag.Int("rounds", 0, "how many rounds; 0 is 5")
 	contacts := flag.Int("contacts", 0, "how many contacts are deleted; 0 is 100000, or 5000 with -short")
 	sleepers := flag.Int("sleepers", 0, "how many runs sleep in one store; 0 is 200000, or 10000 with -short; 1000000 takes some minutes more")
@@ -57,7 +61,7 @@ func main() {
 	o.Dir, o.Progress = *dir, os.Stderr
 	exe, err := os.Executable()
 	exitOn(err)
-	o.Builtin, o.Idle = []string{exe, "action"}, []string{exe, "idle"}
+	o.Builtin, o.Idle, o.Plugin = []string{exe, "action"}, []string{exe, "idle"}, []string{exe, "plugin"}
 	o.Only, err = regexp.Compile(*only)
 	exitOn(err)
 	if *profiles != "" {
