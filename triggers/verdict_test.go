@@ -64,7 +64,7 @@ func TestVerdict(t *testing.T) {
 			}
 		}
 	})
-	if met[true] < 5 || met[false] < 20 {
+	if !testing.Short() && (met[true] < 5 || met[false] < 20) {
 		t.Errorf("only %v were decided", met)
 	}
 }

@@ -438,7 +438,7 @@ func (k *kit) leaks(canary, what string) error {
 }
 
 func (k *kit) noise(context.Context) error {
-	if n := len(k.written()); n > 4<<20 || k.proc != nil && k.proc.lost > 0 {
+	if n := len(k.written()); n > 4<<20 || k.proc != nil && k.proc.dropped() {
 		return problem("it has written over %d MiB in this test", n>>20)
 	}
 	return nil

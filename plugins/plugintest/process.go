@@ -163,6 +163,13 @@ func (k keeper) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
+// dropped says whether more was written than is kept.
+func (s *process) dropped() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lost > 0
+}
+
 // connect takes the address that the handshake names, if it is one that a host takes.
 func (s *process) connect(line string, pair tls.Certificate) error {
 	parts := strings.Split(strings.TrimSpace(line), "|")
