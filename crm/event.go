@@ -53,6 +53,7 @@ const (
 	ClockConfirmed    EventKind = "clock.confirmed"
 	MasterKeyRotated  EventKind = "store.key_rotated" // the store's data key was wrapped anew
 	AuditKeyRotated   EventKind = "audit.key_rotated" // Name is the new public key
+	ContactsExported  EventKind = "contacts.exported" // Name says which, how many and with what sha256
 )
 
 // EventField says what a condition finds under event.NAME for one kind of event.

@@ -131,6 +131,10 @@ func nameColumns(header []string) ([]csvColumn, map[string]bool) {
 			columns[i].meaning = ourOwn
 			continue
 		}
+		if name, ok := strings.CutPrefix(unguard(h), fieldColumn); ok && (!used[name] || name == "last_activity" && !known[name]) && badName("field's name", name, maxFieldName) == "" {
+			used[name], known[name], columns[i].field = true, true, name // a column of an export
+			continue
+		}
 		words := headerWords(unguard(h))
 		if m := csvMeanings[strings.Join(words, "")]; m != "" && !known[m] {
 			known[m], columns[i].meaning = true, m

@@ -49,7 +49,7 @@ var gates = map[crm.Verb]string{
 	crm.VerbRestore: `bulk.restore contact.restore`,
 	crm.VerbPurge:   `contact.purge retention.go retention.sweep`,
 	crm.VerbHold:    `contact.hold`,
-	crm.VerbExport:  `contact.export`,
+	crm.VerbExport:  `contact.export contact.export_all`,
 	crm.VerbApply:   `workflow.apply workflow.delete workflow.pause workflow.resume`,
 	crm.VerbResume:  `campaign.resume run.cancel run.resume run.retry`,
 }

@@ -17,7 +17,7 @@ var mayUse = map[string]string{
 	"account.create": "a", "account.show": "aogvu", "account.hipaa": "a",
 	"policy.show": "aogvu", "policy.knobs": "aogvu", "policy.set": "a",
 	"bulk.list": "aogv", "bulk.get": "aogv", "bulk.restore": "a",
-	"contact.preview": "a", "contact.purge": "a", "contact.hold": "a", "contact.export": "a",
+	"contact.preview": "a", "contact.purge": "a", "contact.hold": "a", "contact.export": "a", "contact.export_all": "a",
 	"contact.archive": "aog", "contact.unarchive": "aog", "contact.inbound": "aog",
 	"contact.history": "aogv", "contact.manifest": "aogv", "contact.verify": "aogv",
 	"run.resume": "a", "run.cancel": "a", "run.retry": "a", "campaign.resume": "a", "workflow.delete": "a",
@@ -126,6 +126,8 @@ func (r *rig) request(verb string) (any, io.Reader) {
 		return WorkflowID{ID: "plain", Confirm: "yes"}, nil
 	case "contact.get", "contact.receipt", "contact.verify", "contact.archive", "contact.unarchive", "contact.export", "record.list":
 		return ContactID{ID: ada}, nil
+	case "contact.export_all":
+		return ContactsExport{Format: "csv"}, nil
 	case "record.import":
 		return ImportOptions{}, strings.NewReader(`{"kind":"company","id":"c1","name":"Acme"}` + "\n")
 	case "record.delete":

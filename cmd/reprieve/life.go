@@ -138,21 +138,6 @@ func exportTo(ctx context.Context, s *session, id, file string) (string, error) 
 	return v.SHA256, nil
 }
 
-func (c *cli) contactExport() *cobra.Command {
-	return &cobra.Command{Use: "export CONTACT", Short: "Print all there is of one contact as JSON", Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			var v server.ContactExport
-			if err := c.call(cmd.Context(), "contact.export", server.ContactID{ID: args[0]}, &v, nil); err != nil {
-				return err
-			}
-			if c.format == "table" {
-				_, err := fmt.Fprintf(c.out, "%s\n", v.Document)
-				return err
-			}
-			return c.print(v.Document, nil, table{{"document", "sha256"}, {string(v.Document), v.SHA256}})
-		}}
-}
-
 func (c *cli) contactPreview() *cobra.Command {
 	g := group("preview", "Show what an act would do to a contact; nothing is done")
 	for act, short := range map[string]string{
